@@ -1,0 +1,63 @@
+"""The error families of transship, by what the user can do about them.
+
+Every message is one line: what was tried, where, why it failed; ``advice`` says what to do.
+Foreign text (registry answers, names in archives) goes through `shown` first.
+"""
+
+import unicodedata
+from typing import ClassVar
+
+
+class Error(Exception):
+    """Root of everything transship raises on purpose.
+
+    ``retriable`` is true where doing the same again later may succeed.
+    """
+
+    retriable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+
+class UsageError(Error):
+    """The command line, the batch file or a reference is wrong; nothing was started."""
+
+
+class ContentError(Error):
+    """Bytes are not what they claim to be: digest, size, shape or media type."""
+
+
+class TransportError(Error):
+    """A medium failed: registry, file system, archive."""
+
+
+class NotFoundError(TransportError):
+    """The image, manifest or blob is not there."""
+
+
+class DeniedError(TransportError):
+    """Credentials are missing, wrong or do not suffice."""
+
+
+class TransientError(TransportError):
+    """The medium failed in a way that may pass: connection, time-out, 429, 5xx."""
+
+    retriable = True
+
+
+class ConflictError(TransportError):
+    """The destination exists and is not ours to replace, or is in use by another process."""
+
+
+def shown(foreign: str, limit: int = 200) -> str:
+    """Return ``foreign`` fit for a terminal and a log: control characters escaped, cut at ``limit``."""
+    text = foreign if len(foreign) <= limit else foreign[:limit] + "..."
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
+    )

@@ -1,0 +1,1 @@
+"""Media types, descriptors, platforms and the views of every manifest; pure, no I/O."""

@@ -1,0 +1,50 @@
+"""The view of an image config. Source: OCI image-spec config.md; Docker keeps more fields in it."""
+
+from dataclasses import dataclass, field
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.document import Object, load
+from transship.pipeline.manifest.fields import Fields
+from transship.pipeline.manifest.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image runs as; ``diff_ids`` are the digests of its layers uncompressed, base first."""
+
+    raw: bytes = field(repr=False)
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+    empty_layers: tuple[bool, ...]
+    document: Object = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str = "config") -> "ImageConfig":
+        """Return the view of ``raw``.
+
+        Raises:
+            ContentError: not strict JSON, or rootfs, diff_ids or history malformed.
+        """
+        document = load(raw, what)
+        fields = Fields(document, what)
+        rootfs = fields.object("rootfs")
+        diff_ids = []
+        for text in rootfs.texts("diff_ids"):
+            try:
+                diff_ids.append(Digest.parse(text))
+            except ContentError as error:
+                raise ContentError(f"{what} rootfs: diff_ids: {error}") from error
+        history = fields.optional_objects("history")
+        return cls(
+            raw=raw,
+            platform=Platform.read(fields),
+            diff_ids=tuple(diff_ids),
+            empty_layers=tuple(entry.document.get("empty_layer") is True for entry in history),
+            document=document,
+        )
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of ``raw``: the image ID."""
+        return Digest.of(self.raw)

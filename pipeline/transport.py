@@ -1,0 +1,105 @@
+"""What a transport offers: a Source to read one image from, a Sink to write images to.
+
+A Source's bytes are untrusted and have two readers: `Store.ingest` and `verify`.
+A Sink gets blobs before the manifests that name them, children before parents, the name last.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import TransportError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.manifest.views import Manifest
+
+
+class RangeRefusedError(TransportError):
+    """The medium cannot give a blob from the byte asked for; asking from byte 0 may succeed."""
+
+
+class Source(Protocol):
+    """One image, and every blob that it names."""
+
+    def manifest(self, instance: Digest | None = None) -> Manifest:
+        """Return the manifest that the reference names, or that of ``instance``, checked against its digest.
+
+        Raises:
+            NotFoundError: there is none.
+            ContentError: it does not hash to the digest asked for, or is malformed.
+            TransportError: the medium failed.
+        """
+
+    def blob(self, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
+        """Open the raw bytes of a blob from byte ``start`` on; unverified, at most as long as the medium says.
+
+        A medium that cannot seek may raise `RangeRefusedError` for ``start > 0``; the caller begins anew.
+        """
+
+    def close(self) -> None:
+        """Give back what was opened; idempotent."""
+
+
+class StoredBlob(Protocol):
+    """A verified blob in a store; its bytes never change."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What it is."""
+
+    @property
+    def path(self) -> Path:
+        """The file that holds exactly its bytes; may be hard-linked, never written to."""
+
+
+class Sink(Protocol):
+    """Where images are written. A context manager: commits on a clean exit, else leaves all as it was."""
+
+    @property
+    def accepts(self) -> frozenset[MediaType]:
+        """The manifest media types it can hold; `convert` decides by it, the sink never converts."""
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Say whether the blob is there already, by its name and size."""
+
+    def put_blob(self, content: StoredBlob) -> None:
+        """Add a blob; idempotent; may link, mount or stream."""
+
+    def put_manifest(self, manifest: Manifest, name: str | None) -> None:
+        """Add a manifest whose children are there; ``name`` makes it a root under that name ("" for no name)."""
+
+    def __enter__(self) -> "Sink":
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit where ``kind`` is None, durable on return; else undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileBlob:
+    """A `StoredBlob` that is a file."""
+
+    descriptor: Descriptor
+    path: Path
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable (fsync)."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def chunks(stream: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield the rest of ``stream`` in pieces of up to ``size`` bytes."""
+    while data := stream.read(size):
+        yield data
