@@ -1,0 +1,179 @@
+"""Durable writes to a file system: a name appears only when all below it is on the disk.
+
+Refuses to leave a half-written file under a final name, whatever stops the process.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
+
+_PIECE: Final = 1 << 30
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT})
+# What a file system without hard links, or another file system, answers to link(2).
+_CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
+_CANNOT_COPY_RANGE: Final = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EPERM}
+)
+_ADVICE: Final = {
+    errno.ENOSPC: "free some space there, or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EACCES: "check the owner and the mode of the file and of its folder",
+    errno.ELOOP: "it is a symbolic link, which transship does not follow there",
+}
+
+
+@contextmanager
+def at_disk(path: Path) -> Iterator[None]:
+    """Turn an `OSError` inside into the `TransportError` that names ``path`` and says why."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> TransportError:
+    """Return the `TransportError` for ``error`` at ``path``, of the family that fits its errno."""
+    kind: type[TransportError] = TransportError
+    for family, numbers in ((DeniedError, _DENIED), (NotFoundError, _ABSENT), (TransientError, _PASSING)):
+        if error.errno in numbers:
+            kind = family
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return kind(f"{shown(str(path), 400)}: {reason}", advice=_ADVICE.get(error.errno or 0, ""))
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable (fsync); raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def scratch_beside(path: Path) -> Path:
+    """Return a fresh hidden name in the folder of ``path``, for what is to be renamed to it."""
+    return path.with_name(f".{path.name[:180]}.{secrets.token_hex(6)}.partial")
+
+
+def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Make ``path`` hold ``raw``, replacing a file there at once or not at all.
+
+    On return it survives a power cut; with ``durable`` false only a crash of the process.
+
+    Raises:
+        TransportError: the disk refused; what was at ``path`` is still there.
+    """
+    scratch = scratch_beside(path)
+    with at_disk(path):
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as stream:
+                rest = memoryview(raw)
+                while rest:
+                    rest = rest[stream.write(rest) :]
+                os.fchmod(stream.fileno(), mode)
+                if durable:
+                    os.fsync(stream.fileno())
+            os.rename(scratch, path)
+        except BaseException:
+            _remove(scratch)
+            raise
+        if durable:
+            sync_directory(path.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``, or a durable copy where the disk cannot link.
+
+    Idempotent: a regular file of the same size at ``target`` is left as it is. The name is
+    durable once the folder of ``target`` is synced, which is left to the caller.
+
+    Raises:
+        TransportError: the disk refused; ``target`` is as it was.
+    """
+    with at_disk(target):
+        size = os.stat(source).st_size
+        if has_file(target, size):
+            return
+        scratch = scratch_beside(target)
+        try:
+            _link(source, scratch, target)
+            # rename(2) of two links of one file does nothing and says so by leaving both.
+            _remove(scratch)
+        except BaseException:
+            _remove(scratch)
+            raise
+
+
+def has_file(path: Path, size: int) -> bool:
+    """Say whether ``path`` is a regular file, not a link, of ``size`` bytes."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return found.st_size == size and (found.st_mode & 0o170000) == 0o100000
+
+
+def copy_range(source: int, target: int, count: int) -> None:
+    """Copy ``count`` bytes from one open file to another, at their offsets, inside the kernel where it can.
+
+    Raises:
+        OSError: the disk failed, or ``source`` ends early (EIO).
+    """
+    left = count
+    while left:
+        done = _copy_some(source, target, min(left, _PIECE))
+        if not done:
+            raise OSError(errno.EIO, "the file ends before its size")
+        left -= done
+
+
+def _copy_some(source: int, target: int, count: int) -> int:
+    try:
+        return os.copy_file_range(source, target, count)
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY_RANGE:
+            raise
+    return os.sendfile(target, source, None, min(count, 0x7FFFF000))
+
+
+def _link(source: Path, scratch: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=True)
+        return
+    except FileExistsError:
+        # Something of another size has the name: damaged, so replaced, by rename and not by removal.
+        with suppress(OSError):
+            os.link(source, scratch, follow_symlinks=True)
+            os.rename(scratch, target)
+            return
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+    copy_durably(source, scratch)
+    os.rename(scratch, target)
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy a file to a name that is not there yet, its data durable; raises `OSError`."""
+    with source.open("rb", buffering=0) as reading:
+        state = os.fstat(reading.fileno())
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb", buffering=0) as writing:
+            copy_range(reading.fileno(), writing.fileno(), state.st_size)
+            os.fchmod(writing.fileno(), state.st_mode & 0o777)
+            os.fsync(writing.fileno())
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
