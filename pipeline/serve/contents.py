@@ -1,0 +1,74 @@
+"""What the registry serves from: named manifests, and blobs as ranges of files.
+
+A blob that lies uncompressed inside an archive is served in place, by its offset.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from transship.pipeline.digest import Digest, check
+from transship.pipeline.errors import ContentError, TransportError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT
+from transship.pipeline.manifest.views import Manifest, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """``length`` bytes of the file at ``path``, from byte ``offset`` on."""
+
+    path: Path
+    offset: int
+    length: int
+
+    def read(self, limit: int) -> bytes:
+        """Return all of the bytes.
+
+        Raises:
+            ContentError: they are more than ``limit``.
+            TransportError: the file cannot be read.
+        """
+        if self.length > limit:
+            raise ContentError(f"{self.path}: {self.length} bytes, over the limit of {limit}")
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                return stream.read(self.length)
+        except OSError as error:
+            raise TransportError(f"{self.path}: cannot read it: {error.strerror}") from error
+
+
+class Contents(Protocol):
+    """A set of images that does not change while it is served."""
+
+    @property
+    def names(self) -> "Mapping[str, Mapping[str, Descriptor]]":
+        """Repository -> tag -> the manifest it leads to; only well-formed names (see `naming`)."""
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """Return the manifest of ``digest``, None where there is none; a blob of another kind is none.
+
+        Raises:
+            ContentError: it does not hash to ``digest``.
+            TransportError: it cannot be read.
+        """
+
+    def blob(self, digest: Digest) -> Extent | None:
+        """Return where the blob of ``digest`` lies, None where it is not there."""
+
+
+def read_manifest(extent: Extent | None, digest: Digest) -> Manifest | None:
+    """Return the manifest in ``extent``; raises as `Contents.manifest` does."""
+    if extent is None or extent.length > MAX_DOCUMENT:
+        return None
+    raw = extent.read(MAX_DOCUMENT)
+    try:
+        view = parse(raw)
+    except ContentError:
+        check(raw, digest, "manifest")
+        return None
+    if view.digest != digest:
+        check(raw, digest, "manifest")
+    return view

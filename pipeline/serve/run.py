@@ -1,0 +1,34 @@
+"""Serve what lies at a path until interrupted."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from transship.pipeline.serve.formats import open_contents
+from transship.pipeline.serve.server import AccessLog, make_server, open_log
+
+
+def serve(
+    path: Path,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    access_log: Path | None = None,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve the images at ``path``; return when interrupted.
+
+    ``announce`` gets one line, ``serving PATH on http://HOST:PORT (N repositories)``, once
+    connections are accepted. What is served is what was there at the start.
+
+    Raises:
+        UsageError: nothing to serve at ``path``, the port is taken, the log cannot be written.
+        ContentError: what is at ``path`` is malformed.
+    """
+    contents = open_contents(path)
+    with contextlib.ExitStack() as stack:
+        log = AccessLog(stack.enter_context(open_log(access_log))) if access_log else None
+        server = stack.enter_context(make_server(contents, host, port, log))
+        shown_host = f"[{host}]" if ":" in host else host
+        announce(f"serving {path} on http://{shown_host}:{server.server_port} ({len(contents.names)} repositories)")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
