@@ -1,0 +1,70 @@
+"""What a registry answered, and the typed error that a failure becomes.
+
+Error bodies: OCI distribution-spec, "Error Codes".
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final
+
+from urllib3 import BaseHTTPResponse, HTTPHeaderDict
+
+from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
+from transship.pipeline.registry.origin import Url
+from transship.pipeline.registry.pace import Pace
+
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+_MOST_ERRORS: Final = 3
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer. ``body`` is whole and within its limit, or empty where ``stream`` is still to be read."""
+
+    method: str
+    url: Url
+    status: int
+    headers: HTTPHeaderDict
+    body: bytes = field(default=b"", repr=False)
+    stream: BaseHTTPResponse | None = None
+    pace: Pace | None = None
+
+    def __str__(self) -> str:
+        """Return the method and the redacted URL."""
+        return f"{self.method} {self.url}"
+
+    @property
+    def is_html(self) -> bool:
+        """Whether a web page came where a registry was expected."""
+        return self.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml"))
+
+    def error(self) -> TransportError:
+        """Return the error that this answer, not one of success, stands for."""
+        said = "" if self.is_html else _errors(self.body)
+        message = f"{self}: {self.status}{said}"
+        if self.status == 404:
+            return NotFoundError(message, advice="it answers HTML, is it a registry?" if self.is_html else "")
+        if self.status == 401:
+            return DeniedError(message, advice="log in, or check the name: some registries hide what does not exist")
+        if self.status == 403:
+            return DeniedError(message, advice="the account has no right to it, or it does not exist")
+        if self.status in TRANSIENT:
+            return TransientError(message, advice="try again later")
+        return self.not_html() or TransportError(message)
+
+    def not_html(self) -> TransportError | None:
+        """Return the error where a web page came, else None."""
+        if not self.is_html:
+            return None
+        return TransportError(f"{self}: {self.status}, answers HTML, is it a registry?")
+
+
+def _errors(body: bytes) -> str:
+    """Return the registry's own codes and messages, or the start of what it said instead."""
+    try:
+        listed = json.loads(body).get("errors")
+        told = [f"{item.get('code') or ''}: {item.get('message') or ''}" for item in listed[:_MOST_ERRORS]]
+        return f" ({shown('; '.join(told))})" if told else ""
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        text = shown(body[:400].decode("utf-8", "replace").strip())
+        return f" ({text})" if text else ""

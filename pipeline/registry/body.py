@@ -1,0 +1,103 @@
+"""Bodies of answers: documents read whole within a limit, blobs read as they arrive.
+
+Every failure inside a body becomes `TransientError`: asking again may bring the rest.
+"""
+
+import io
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+from transship.pipeline.errors import ContentError, TransientError
+from transship.pipeline.registry.faults import reason
+
+_PIECE: Final = 64 << 10
+_CHUNK: Final = 1 << 20
+
+
+def read_document(response: BaseHTTPResponse, limit: int, seconds: float, what: object, *, cut: bool = False) -> bytes:
+    """Return the whole body of ``response``, whose connection is then free or closed.
+
+    ``what`` spells the request in messages. ``cut`` keeps the start of a longer body instead of raising.
+
+    Raises:
+        ContentError: it is longer than ``limit`` bytes.
+        TransientError: it takes longer than ``seconds``.
+        urllib3.exceptions.HTTPError: the connection broke.
+    """
+    deadline = 0.0
+    pieces: list[bytes] = []
+    size = 0
+    while data := response.read1(_PIECE, decode_content=False):
+        pieces.append(data)
+        size += len(data)
+        if size > limit:
+            response.close()
+            if cut:
+                break
+            raise ContentError(f"{what}: answers more than the limit of {limit} bytes")
+        if response.length_remaining == 0:
+            break
+        now = time.monotonic()
+        deadline = deadline or now + seconds
+        if now > deadline:
+            response.close()
+            raise TransientError(f"{what}: body not complete after {seconds:.0f} s")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def refuse_encoded(response: BaseHTTPResponse, what: object) -> None:
+    """Raise `ContentError` where a body came encoded although none was asked for."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        response.close()
+        raise ContentError(f"{what}: answers an encoded body, which was not asked for")
+
+
+class BlobBody(io.RawIOBase):
+    """A blob as it arrives: `read` returns what is there, at least a byte until the end.
+
+    Holds one of the origin's slots until closed. A body cut short raises `TransientError`.
+    """
+
+    def __init__(self, response: BaseHTTPResponse, slots: threading.Semaphore, what: str) -> None:
+        super().__init__()
+        self._response = response
+        self._slots = slots
+        self._what = what
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to ``size`` bytes, empty at the end.
+
+        Raises:
+            TransientError: the connection broke, stood still too long or ended early.
+        """
+        try:
+            if size is None or size < 0:
+                return b"".join(iter(lambda: self._response.read1(_CHUNK, decode_content=False), b""))
+            return self._response.read1(size, decode_content=False) or b""
+        except HTTPError as error:
+            raise TransientError(f"{self._what}: {reason(error)} inside the body") from error
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        """Fill ``buffer`` from its start; return the number of bytes; raises as `read` does."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Free the connection: to be used again if the body was read to its end, else closed."""
+        if not self.closed:
+            super().close()
+            with suppress(HTTPError, OSError):
+                if self._response.length_remaining:
+                    self._response.close()
+                self._response.release_conn()
+            self._slots.release()

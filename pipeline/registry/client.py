@@ -1,0 +1,220 @@
+"""The distribution API of one registry. Source: OCI distribution-spec; Docker Registry HTTP API V2.
+
+What comes back is untrusted but for manifests asked for by digest, which are checked here.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO, Final, cast
+
+from transship.pipeline import digest as digests
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError, TransportError, UsageError, shown
+from transship.pipeline.manifest import views
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT
+from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
+from transship.pipeline.manifest.views import Manifest, Schema1
+from transship.pipeline.registry import http, probe, tls
+from transship.pipeline.registry.answer import Answer
+from transship.pipeline.registry.auth import Login
+from transship.pipeline.registry.body import BlobBody
+from transship.pipeline.registry.credentials import Credentials
+from transship.pipeline.registry.lanes import Lanes
+from transship.pipeline.registry.origin import Origin, Url
+from transship.pipeline.registry.settings import HostSettings
+from transship.pipeline.registry.span import check_span
+from transship.pipeline.transport import RangeRefusedError
+
+_AGENT: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
+_MANIFEST: Final = {**_AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
+_JSON: Final = {**_AGENT, "Accept": "application/json"}
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_LINK: Final = re.compile(r"\s*<([^<>]*)>([^,]*)")
+_NEXT: Final = re.compile(r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)", re.IGNORECASE)
+_PAGE: Final = 1000
+_MAX_PAGES: Final = 10_000
+_HUB_API: Final = "registry-1.docker.io"
+_ROUNDS: Final = 4
+
+
+class RegistryClient:
+    """Talks to one registry. Thread-safe; connections, tokens and pauses are shared by all threads."""
+
+    def __init__(
+        self,
+        registry: str,
+        settings: HostSettings,
+        certificates: tls.Certificates,
+        find: Callable[[str], Credentials | None],
+    ) -> None:
+        """``registry`` is host[:port] as references name it; ``find`` returns the credentials for a repository."""
+        self.registry = registry
+        name = _HUB_API if registry == "docker.io" else registry
+        self._secure = Origin.of_registry(name, "https")
+        self._plain = Origin.of_registry(name, "http")
+        self._settings = settings
+        self._lanes = Lanes(self._secure.host, settings, certificates)
+        self._find = find
+        self._lock = threading.Lock()
+        self._login: Login | None = None
+        self._origin = self._secure
+
+    def get_manifest(self, repository: str, reference: str | Digest) -> Manifest:
+        """Return the manifest of a tag or digest, checked against the digest asked for and the one claimed.
+
+        Raises:
+            NotFoundError: there is none.
+            DeniedError: credentials are missing or do not suffice.
+            ContentError: malformed, over 4 MiB, or of another digest.
+            TransportError: the registry failed.
+        """
+        answer = self._ask("GET", repository, f"manifests/{_reference(reference)}", _MANIFEST, MAX_DOCUMENT)
+        _expect(answer, 200)
+        what = f"manifest {self.registry}/{repository} {reference}"
+        return _manifest(answer, reference if isinstance(reference, Digest) else None, what)
+
+    def head_manifest(self, repository: str, reference: str | Digest) -> Descriptor:
+        """Return type, digest and size (bytes) of a manifest, as the registry says; raises as `get_manifest`.
+
+        Costs no pull quota where the registry counts one. Asks with GET where HEAD does not tell all.
+        """
+        answer = self._ask("HEAD", repository, f"manifests/{_reference(reference)}", _MANIFEST, MAX_DOCUMENT)
+        _expect(answer, 200)
+        media_type = _media_type(answer)
+        claimed = answer.headers.get("Docker-Content-Digest", "")
+        length = answer.headers.get("Content-Length", "")
+        if media_type not in MANIFESTS or not claimed or not length.isdigit():
+            manifest = self.get_manifest(repository, reference)
+            return Descriptor(manifest.media_type, manifest.digest, len(manifest.raw))
+        digest = Digest.parse(claimed)
+        if isinstance(reference, Digest) and digest != reference:
+            raise ContentError(f"{answer}: asked for {reference}, answers {digest}")
+        return Descriptor(media_type, digest, int(length))
+
+    @contextmanager
+    def open_blob(self, repository: str, wanted: Descriptor, start: int = 0) -> Iterator[BinaryIO]:
+        """Open a blob's raw, unverified bytes from byte ``start`` on; `read` returns them as they arrive.
+
+        Raises:
+            RangeRefusedError: the registry does not give it from ``start``.
+            ContentError: the registry has another size than ``wanted``.
+            TransientError: also later from `read`, where the connection broke; what came is good.
+            TransportError: as `get_manifest`.
+        """
+        headers = {**_AGENT, "Range": f"bytes={start}-"} if start else _AGENT
+        answer = self._ask("GET", repository, f"blobs/{wanted.digest}", headers, None)
+        if start and answer.status == 416:
+            raise RangeRefusedError(f"{answer}: 416 for a start at byte {start}")
+        if answer.stream is None or answer.pace is None:
+            raise answer.error()
+        body = BlobBody(answer.stream, answer.pace.slots, str(answer))
+        try:
+            check_span(answer, wanted.size, start)
+            yield cast(BinaryIO, body)
+        finally:
+            body.close()
+
+    def list_tags(self, repository: str) -> list[str]:
+        """Return all tags, in the registry's order, each once.
+
+        Raises:
+            ContentError: a page is malformed.
+            TransportError: as `get_manifest`; a next page elsewhere, seen before, or one too many.
+        """
+        tags: dict[str, None] = {}
+        target: str | None = f"tags/list?n={_PAGE}"
+        seen: set[str] = set()
+        while target is not None:
+            answer = self._ask("GET", repository, target, _JSON, MAX_DOCUMENT)
+            _expect(answer, 200)
+            tags.update(dict.fromkeys(_tags(answer)))
+            seen.add(answer.url.target)
+            target = self._next_page(answer, f"/v2/{repository}/", seen)
+        return list(tags)
+
+    def close(self) -> None:
+        """Close idle connections and wake threads that wait; idempotent."""
+        self._lanes.close()
+
+    def _ask(self, method: str, repository: str, target: str, headers: Mapping[str, str], limit: int | None) -> Answer:
+        """Return the answer, logging in as the registry asks; ``target`` is what follows the repository."""
+        if not _REPOSITORY.fullmatch(repository):
+            raise UsageError(f"not a repository name: {shown(repository)!r}")
+        login = self._login or self._connected()
+        call = http.Call(method, Url(self._origin, f"/v2/{repository}/{target}"), headers, limit)
+        scope = f"repository:{repository}:pull"
+        began = time.monotonic()
+        header = login.header(repository, scope)
+        answer = http.send(self._lanes, call, header)
+        for _ in range(_ROUNDS):
+            if answer.status != 401:
+                break
+            header = login.challenged(answer, repository, scope, header, began)
+            answer = http.send(self._lanes, call, header)
+        return answer
+
+    def _connected(self) -> Login:
+        """Decide on the scheme, once."""
+        with self._lock:
+            if self._login is None:
+                if not self._settings.tls_verify:
+                    self._origin = probe.choose(self._lanes, self._secure, self._plain)
+                self._login = Login(self._origin, self._lanes, self._find, self._settings.token)
+            return self._login
+
+    def _next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
+        """Return what to ask for next, below the repository."""
+        for link in _LINK.finditer(", ".join(answer.headers.getlist("Link"))):
+            if not _NEXT.search(link[2]):
+                continue
+            url = answer.url.join(link[1])
+            if url.origin != self._origin or not url.target.startswith(prefix):
+                raise TransportError(f"{answer}: its next page is elsewhere, at {url}; refused")
+            if url.target in seen or len(seen) >= _MAX_PAGES:
+                raise TransportError(f"{answer}: its pages do not end; gave up after {len(seen)}")
+            return url.target.removeprefix(prefix)
+        return None
+
+
+def _reference(reference: str | Digest) -> str:
+    if isinstance(reference, str) and not _TAG.fullmatch(reference):
+        raise UsageError(f"not a tag: {shown(reference)!r}")
+    return str(reference)
+
+
+def _expect(answer: Answer, status: int) -> None:
+    if answer.status != status:
+        raise answer.error()
+    if problem := answer.not_html():
+        raise problem
+
+
+def _media_type(answer: Answer) -> MediaType:
+    return MediaType(answer.headers.get("Content-Type", "").partition(";")[0].strip())
+
+
+def _manifest(answer: Answer, wanted: Digest | None, what: str) -> Manifest:
+    raw = answer.body
+    manifest = views.parse(raw, _media_type(answer), what)
+    claimed = answer.headers.get("Docker-Content-Digest", "")
+    for digest in (wanted, Digest.parse(claimed) if claimed else None):
+        # A signed v2s1 manifest is named by its payload, not by all its bytes.
+        if digest and not (isinstance(manifest, Schema1) and manifest.digest == digest):
+            digests.check(raw, digest, what)
+    return manifest
+
+
+def _tags(answer: Answer) -> list[str]:
+    try:
+        tags = json.loads(answer.body).get("tags") or []
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ContentError(f"{answer}: the list of tags is not a JSON object") from error
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ContentError(f"{answer}: the list of tags is not a list of names")
+    return tags

@@ -1,0 +1,101 @@
+"""Asking a credential helper: the ``get`` verb of docker-credential-helpers.
+
+Helpers are found in absolute folders of PATH only, may take 10 seconds and say 64 KiB.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from transship.pipeline.errors import UsageError, shown
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_TIMEOUT: Final = 10.0
+_MAX_OUTPUT: Final = 64 << 10
+_NOT_FOUND: Final = "credentials not found"
+
+
+def ask(name: str, server: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the user name and the secret that helper ``name`` has for ``server``, None if it has none.
+
+    Raises:
+        UsageError: no such helper, or it fails, takes too long or says something else.
+    """
+    what = f"credential helper docker-credential-{shown(name, 60)}"
+    program = _program(name, environ)
+    if program is None:
+        raise UsageError(f"{what} is not in PATH", advice="install it, or correct the auth file")
+    code, output = _run(program, server, environ, what)
+    if code:
+        if _NOT_FOUND in output.decode("utf-8", "replace").lower():
+            return None
+        raise UsageError(f"{what} failed with exit code {code} for {shown(server)}")
+    try:
+        answer = json.loads(output)
+        username, secret = answer["Username"], answer["Secret"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # Not chained: the text of a JSON error holds what it was parsing.
+        raise UsageError(f"{what} says no JSON with Username and Secret for {shown(server)}") from None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise UsageError(f"{what} says no JSON with Username and Secret for {shown(server)}")
+    return (username, secret) if username or secret else None
+
+
+def _program(name: str, environ: Mapping[str, str]) -> str | None:
+    if not _NAME.fullmatch(name):
+        return None
+    places = [place for place in environ.get("PATH", "").split(":") if place.startswith("/")]
+    return shutil.which(f"docker-credential-{name}", path=":".join(places)) if places else None
+
+
+def _run(program: str, server: str, environ: Mapping[str, str], what: str) -> tuple[int, bytes]:
+    timed_out = threading.Event()
+    with subprocess.Popen(  # noqa: S603  (an absolute path; the name is checked)
+        [program, "get"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(environ),
+        start_new_session=True,
+    ) as process:
+
+        def stop() -> None:
+            timed_out.set()
+            _kill(process)
+
+        timer = threading.Timer(_TIMEOUT, stop)
+        timer.start()
+        try:
+            output = _converse(process, server)
+        finally:
+            timer.cancel()
+    if timed_out.is_set():
+        raise UsageError(f"{what} gave no answer in {_TIMEOUT:.0f} s for {shown(server)}")
+    if len(output) > _MAX_OUTPUT:
+        raise UsageError(f"{what} says more than {_MAX_OUTPUT} bytes for {shown(server)}")
+    return process.returncode, output
+
+
+def _converse(process: "subprocess.Popen[bytes]", server: str) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(server.encode())
+        process.stdin.close()
+    output = process.stdout.read(_MAX_OUTPUT + 1)
+    if len(output) > _MAX_OUTPUT:
+        _kill(process)
+    return output
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the helper and what it started, which would hold its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

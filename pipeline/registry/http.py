@@ -1,0 +1,135 @@
+"""Requests that come back with an answer: retries, pauses, redirects. Knows nothing of registries.
+
+Every verb is retried; what redirects away from the origin asked goes on without credentials,
+never from https to http, and never gets them back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError
+
+from transship.pipeline.errors import TransientError, TransportError
+from transship.pipeline.registry import faults
+from transship.pipeline.registry.answer import TRANSIENT, Answer
+from transship.pipeline.registry.body import read_document, refuse_encoded
+from transship.pipeline.registry.lanes import Lane, Lanes
+from transship.pipeline.registry.origin import Url
+
+MAX_ERROR: Final = 64 << 10
+"""Bytes of an answer that is no success."""
+_MAX_REDIRECTS: Final = 10
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_ONCE: Final = Retry(False, redirect=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request. ``limit`` caps the body of a success in bytes; None leaves it to be streamed.
+
+    ``headers`` never hold credentials: those are given to `send`, which knows where they may go.
+    """
+
+    method: str
+    url: Url
+    headers: Mapping[str, str]
+    limit: int | None = MAX_ERROR
+    body: bytes | None = field(default=None, repr=False)
+
+
+def send(lanes: Lanes, call: Call, authorization: str = "") -> Answer:
+    """Return the answer to ``call``, of whatever status but the transient ones and redirects.
+
+    An answer with a ``stream`` holds a slot of its ``pace``: the caller hands both to `BlobBody`.
+
+    Raises:
+        TransientError: it could not be reached, or answers 408, 429 or 5xx, in all tries.
+        TransportError: no TLS or an untrusted certificate, a redirect that is refused.
+        ContentError: the body is over its limit or encoded.
+    """
+    url = call.url
+    for _ in range(_MAX_REDIRECTS + 1):
+        answer = _persist(lanes.at(url.origin), call, url, authorization)
+        if answer.status not in _REDIRECTS:
+            return answer
+        target = _redirected(answer, call)
+        if target.origin != url.origin:
+            authorization = ""
+        url = target
+    raise TransportError(f"{call.method} {call.url}: more than {_MAX_REDIRECTS} redirects")
+
+
+def _redirected(answer: Answer, call: Call) -> Url:
+    what = f"{call.method} {call.url}"
+    location = answer.headers.get("Location", "")
+    if call.method not in ("GET", "HEAD") or not location:
+        raise TransportError(f"{what}: {answer.status}, a redirect that cannot be followed")
+    target = answer.url.join(location)
+    if answer.url.origin.scheme == "https" and target.origin.scheme == "http":
+        raise TransportError(f"{what}: redirects from https to {target}; refused, as plain HTTP is not safe")
+    return target
+
+
+def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
+    pace = lane.pace
+    headers = {**call.headers, "Authorization": authorization} if authorization else dict(call.headers)
+    attempt = 0
+    while True:
+        pace.keep()
+        attempt += 1
+        told = None
+        unreachable = False
+        try:
+            answer = _once(lane, call, url, headers)
+            pace.down = False
+            if answer.status not in TRANSIENT:
+                return answer
+            failure: TransportError = answer.error()
+            told = pace.told(answer.headers)
+        except HTTPError as error:
+            failure = faults.turn(error, f"{call.method} {url}")
+            failure.__cause__ = error
+            unreachable = faults.unreachable(error)
+        except TransientError as error:
+            failure = error
+        if not failure.retriable or not pace.may_retry(attempt):
+            pace.down = pace.down or unreachable
+            raise failure
+        if told:
+            pace.pause(told)
+        else:
+            pace.back_off(attempt)
+
+
+def _once(lane: Lane, call: Call, url: Url, headers: dict[str, str]) -> Answer:
+    pace = lane.pace
+    pace.slots.acquire()
+    streams = False
+    try:
+        response = lane.pool.urlopen(
+            call.method,
+            url.target,
+            body=call.body,
+            headers=headers,
+            retries=_ONCE,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            timeout=pace.timeout,
+        )
+        answer = Answer(call.method, url, response.status, response.headers)
+        success = 200 <= response.status < 300
+        if success:
+            refuse_encoded(response, answer)
+        if success and call.limit is None:
+            answer.stream, answer.pace, streams = response, pace, True
+        elif success:
+            answer.body = read_document(response, call.limit or 0, pace.patience.document_timeout, answer)
+        else:
+            answer.body = read_document(response, MAX_ERROR, pace.patience.document_timeout, answer, cut=True)
+        return answer
+    finally:
+        if not streams:
+            pace.slots.release()

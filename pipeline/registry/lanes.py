@@ -1,0 +1,74 @@
+"""The connections to every origin that talking to one registry leads to.
+
+Only the registry's own host is shown client certificates; redirects and token servers are not.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
+
+from transship.pipeline.registry import tls
+from transship.pipeline.registry.origin import Origin
+from transship.pipeline.registry.pace import Pace
+from transship.pipeline.registry.settings import HostSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One origin: its connections and its pace."""
+
+    origin: Origin
+    pool: HTTPConnectionPool
+    pace: Pace
+
+
+class _UnverifiedPool(HTTPSConnectionPool):
+    """Does not warn at each connection of what the user asked for."""
+
+    def _validate_conn(self, conn: HTTPConnection) -> None:  # type: ignore[override]
+        if conn.is_closed:
+            conn.connect()
+
+
+class Lanes:
+    """Lanes by origin, opened when first needed. Thread-safe."""
+
+    def __init__(self, host: str, settings: HostSettings, certificates: tls.Certificates) -> None:
+        """``host`` is the registry's API host, without a port."""
+        self.stopped = threading.Event()
+        self._host = host
+        self._settings = settings
+        self._certificates = certificates
+        self._lanes: dict[Origin, Lane] = {}
+        self._lock = threading.Lock()
+
+    def at(self, origin: Origin) -> Lane:
+        """Return the lane of ``origin``.
+
+        Raises:
+            UsageError: a certificate file cannot be loaded.
+        """
+        lane = self._lanes.get(origin)
+        if lane is None:
+            with self._lock:
+                lane = self._lanes.get(origin) or self._open(origin)
+                self._lanes[origin] = lane
+        return lane
+
+    def close(self) -> None:
+        """Close idle connections and wake who waits; idempotent."""
+        self.stopped.set()
+        for lane in list(self._lanes.values()):
+            lane.pool.close()
+
+    def _open(self, origin: Origin) -> Lane:
+        limit = self._settings.concurrency
+        pace = Pace(self._settings.patience, limit, self.stopped)
+        if origin.scheme == "http":
+            return Lane(origin, HTTPConnectionPool(origin.host, origin.port, maxsize=limit), pace)
+        verify = self._settings.tls_verify
+        context = tls.context(self._certificates, verify=verify, with_pairs=origin.host == self._host)
+        kind = HTTPSConnectionPool if verify else _UnverifiedPool
+        return Lane(origin, kind(origin.host, origin.port, maxsize=limit, ssl_context=context), pace)

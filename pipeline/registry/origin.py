@@ -1,0 +1,84 @@
+"""Where a request goes: origins and URLs that never carry secrets into a message.
+
+An origin is scheme, host and port together (RFC 6454); credentials belong to one origin.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from transship.pipeline.errors import TransportError, UsageError, shown
+
+_PORTS: Final = {"http": 80, "https": 443}
+_REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A scheme (http or https), a lower-case host and a port."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of_registry(cls, name: str, scheme: str) -> "Origin":
+        """Return the origin of a registry given as ``host`` or ``host:port``.
+
+        Raises:
+            UsageError: it is not of that form.
+        """
+        if not _REGISTRY.fullmatch(name):
+            raise UsageError(f"not a registry: {shown(name)!r}", advice="expected host or host:port")
+        return Url.parse(f"{scheme}://{name}/").origin
+
+    @cached_property
+    def _text(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
+
+    def __str__(self) -> str:
+        return self._text
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An origin and what is asked of it: path and query, starting with a slash."""
+
+    origin: Origin
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Url":
+        """Return the URL that ``text`` spells; a fragment is dropped.
+
+        Raises:
+            TransportError: no http or https URL with a host, or one with a user name in it.
+        """
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise TransportError(f"not a URL: {_bare(text)!r}") from error
+        if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+            raise TransportError(f"not an http or https URL without a user name: {_bare(text)!r}")
+        origin = Origin(parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port)
+        return cls(origin, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+    def join(self, location: str) -> "Url":
+        """Return what a ``Location`` or ``Link`` of this URL's answer points to; raises as `parse` does."""
+        try:
+            return Url.parse(urljoin(f"{self.origin}{self.target}", location))
+        except ValueError as error:
+            raise TransportError(f"{self}: points to what is no URL: {_bare(location)!r}") from error
+
+    def __str__(self) -> str:
+        """Return the URL without its query, which may be a signature."""
+        return shown(f"{self.origin}{self.target.partition('?')[0]}", 300)
+
+
+def _bare(text: str) -> str:
+    """Return a foreign URL without the parts that may hold secrets."""
+    return shown(re.sub(r"//[^/]*@", "//", text.partition("?")[0]))

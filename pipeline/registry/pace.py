@@ -1,0 +1,96 @@
+"""How fast one origin may be asked: slots, pauses that all threads keep, and retries with backoff.
+
+Backoff is exponential with full jitter; ``Retry-After`` is RFC 9110, section 10.2.3.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from urllib3 import Timeout
+
+from transship.pipeline.errors import TransientError
+
+_MAX_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Limits of waiting; times in seconds. ``tries`` counts the first attempt.
+
+    ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
+    request, until it answers again: a dead registry costs its time-outs once, not once per image.
+    """
+
+    tries: int = 6
+    tries_when_down: int = 2
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    longest_retry_after: float = 900.0
+    connect_timeout: float = 10.0
+    connect_timeout_when_down: float = 3.0
+    read_timeout: float = 60.0
+    document_timeout: float = 300.0
+
+
+class Pace:
+    """The pace of one origin, shared by all threads that ask it."""
+
+    def __init__(self, patience: Patience, concurrency: int, stopped: threading.Event) -> None:
+        self.patience = patience
+        self.slots = threading.BoundedSemaphore(concurrency)
+        self.down = False
+        self._stopped = stopped
+        self._timeout = Timeout(connect=patience.connect_timeout, read=patience.read_timeout)
+        self._timeout_when_down = Timeout(connect=patience.connect_timeout_when_down, read=patience.read_timeout)
+        self._resume_at = 0.0
+
+    @property
+    def timeout(self) -> Timeout:
+        """The time-outs of the next attempt."""
+        return self._timeout_when_down if self.down else self._timeout
+
+    def keep(self) -> None:
+        """Wait while the origin has asked all to pause.
+
+        Raises:
+            TransientError: the client was closed meanwhile.
+        """
+        while (left := self._resume_at - time.monotonic()) > 0:
+            self._sleep(left)
+
+    def pause(self, seconds: float) -> None:
+        """Let every thread pause from now on for at least ``seconds``."""
+        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def may_retry(self, attempt: int) -> bool:
+        """Say whether another try is due after ``attempt`` failed ones."""
+        return attempt < (self.patience.tries_when_down if self.down else self.patience.tries)
+
+    def back_off(self, attempt: int) -> None:
+        """Wait a random time that grows with ``attempt`` (from 1); raises as `keep` does."""
+        longest = min(self.patience.longest_wait, self.patience.first_wait * 2 ** (attempt - 1))
+        self._sleep(random.uniform(0, longest))  # noqa: S311  (spreads retries; no secret)
+
+    def told(self, headers: Mapping[str, str]) -> float | None:
+        """Return how long ``Retry-After`` asks to wait, capped, or None where it says nothing usable."""
+        value = headers.get("Retry-After", "").strip()
+        wait = _seconds(value)
+        return None if wait is None or wait < 0 else min(wait, self.patience.longest_retry_after)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise TransientError("stopped while waiting for a registry")
+
+
+def _seconds(value: str) -> float | None:
+    if value.isascii() and value.isdigit():
+        return float(value[:_MAX_DIGITS])
+    try:
+        return parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None

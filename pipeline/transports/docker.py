@@ -1,0 +1,30 @@
+"""``docker:``: images in a registry."""
+
+from contextlib import AbstractContextManager
+from typing import BinaryIO
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.reference import DockerReference
+from transship.pipeline.registry.client import RegistryClient
+
+
+class DockerSource:
+    """One image of a registry, as `transport.Source`; the client is shared and stays open."""
+
+    def __init__(self, client: RegistryClient, reference: DockerReference) -> None:
+        self._client = client
+        self._reference = reference
+
+    def manifest(self, instance: Digest | None = None) -> Manifest:
+        """Return the manifest; a digest in the reference wins over its tag. See `transport.Source`."""
+        named = instance or self._reference.digest or self._reference.tag
+        return self._client.get_manifest(self._reference.repository, named)
+
+    def blob(self, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
+        """Open a blob; see `transport.Source`."""
+        return self._client.open_blob(self._reference.repository, wanted, start)
+
+    def close(self) -> None:
+        """Do nothing: the client belongs to `Registries`."""
