@@ -55,6 +55,12 @@ class ConflictError(TransportError):
     """The destination exists and is not ours to replace, or is in use by another process."""
 
 
+class InterruptError(Error):
+    """The user asked to stop; what was done so far is kept."""
+
+    retriable = True
+
+
 def shown(foreign: str, limit: int = 200) -> str:
     """Return ``foreign`` fit for a terminal and a log: control characters escaped, cut at ``limit``."""
     text = foreign if len(foreign) <= limit else foreign[:limit] + "..."

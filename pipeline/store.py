@@ -1,0 +1,284 @@
+"""The content store of a run: blobs by digest, verified before they are visible.
+
+`Store.ingest` is the one reader of a Source's untrusted bytes: it hashes while it writes, keeps
+what it has of a blob that broke off, and goes on from there, also in another process after a
+``kill -9``. A blob under its final name is whole and durable.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final, TypeAlias
+
+from transship.pipeline.digest import Digest, Hasher
+from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT
+from transship.pipeline.manifest.media_types import SCHEMA1, MediaType
+from transship.pipeline.transport import FileBlob, RangeRefusedError
+
+OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
+OnBytes: TypeAlias = Callable[[int], None]
+
+_CHUNK: Final = 1 << 20
+_TRIES_WITHOUT_PROGRESS: Final = 5
+_LOCK_POLL: Final = 0.02
+_MODE: Final = 0o444
+_RECENT_COUNT: Final = 256
+_RECENT_SIZE: Final = 64 << 10
+
+
+def _ignore(_: int) -> None:
+    """Take a count of bytes and do nothing with it."""
+
+
+class Store:
+    """Blobs in ``root/blobs/<algorithm>/<hex>``, partial ones in ``root/ingest``. Safe across threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._ingest = root / "ingest"
+        self.cancelled = threading.Event()
+        """Once set, every ingest in this process ends at its next piece, keeping what it has."""
+        self._recent: dict[Digest, bytes] = {}
+        with at_disk(root):
+            for directory in (root / "blobs" / "sha256", self._ingest):
+                directory.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the blob of ``digest`` is or would be."""
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Say whether the blob is here at its full size."""
+        try:
+            return os.stat(self.path(wanted.digest)).st_size == wanted.size
+        except OSError:
+            return False
+
+    def get(self, wanted: Descriptor) -> FileBlob:
+        """Return the blob.
+
+        Raises:
+            NotFoundError: it is not here at its full size.
+        """
+        if not self.has(wanted):
+            raise NotFoundError(f"blob {wanted.digest} is not in the store {self.root}", advice="run again to fetch it")
+        return FileBlob(wanted, self.path(wanted.digest))
+
+    def read(self, wanted: Descriptor) -> bytes:
+        """Return the verified bytes of a small document (manifest, config).
+
+        Raises:
+            NotFoundError: it is not here.
+            ContentError: it is over 4 MiB or does not hash to its digest; it is removed then.
+        """
+        if wanted.size > MAX_DOCUMENT:
+            raise ContentError(f"{wanted.media_type} {wanted.digest}: {wanted.size} bytes, limit {MAX_DOCUMENT}")
+        raw = self._recent.get(wanted.digest)
+        if raw is None:
+            raw = self.get(wanted).path.read_bytes()
+            if wanted.media_type not in SCHEMA1 and Digest.of(raw, wanted.digest.algorithm) != wanted.digest:
+                self.discard(wanted.digest)
+                raise ContentError(f"blob {wanted.digest} in the store is damaged", advice="run again to fetch it anew")
+            self._remember(wanted.digest, raw)
+        return raw
+
+    def put(self, raw: bytes, media_type: MediaType, digest: Digest | None = None) -> Descriptor:
+        """Add a small document; idempotent; durable once `sync` returns.
+
+        ``digest`` is set where the name is not the SHA-256 of ``raw`` (signed v2s1).
+        """
+        descriptor = Descriptor(media_type, digest or Digest.of(raw), len(raw))
+        if not self.has(descriptor):
+            write_durably(self.path(descriptor.digest), raw, mode=_MODE)
+        self._remember(descriptor.digest, raw)
+        return descriptor
+
+    def ingest(self, wanted: Descriptor, open_at: OpenAt, on_bytes: OnBytes = _ignore) -> bool:
+        """Bring the blob in, reading it by ``open_at(offset)``; return whether bytes were read.
+
+        Resumes what an earlier call left. Of concurrent calls for one blob one reads, the others
+        wait. ``on_bytes`` hears of each piece read, in bytes.
+
+        Raises:
+            ContentError: size or digest differ, twice; nothing is kept.
+            TransportError: the source failed; what came is kept for the next call.
+        """
+        while not self.has(wanted):
+            with self._claimed(wanted) as handle:
+                if handle is not None:
+                    return _Ingest(wanted, handle, open_at, on_bytes, self.cancelled).run(self)
+            self.check_cancelled()
+            time.sleep(_LOCK_POLL)
+        return False
+
+    def derive(self, media_type: MediaType, make: Callable[[Callable[[bytes], object]], Digest]) -> Descriptor:
+        """Add a blob made here: ``make(write)`` writes it and returns its digest; idempotent."""
+        scratch = self._ingest / f"derived-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            with at_disk(scratch), scratch.open("xb") as stream:
+                digest = make(lambda data: self.check_cancelled() or stream.write(data))
+                size = stream.tell()
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.fchmod(stream.fileno(), _MODE)
+            with at_disk(scratch):
+                scratch.rename(self.path(digest))
+        finally:
+            scratch.unlink(missing_ok=True)
+        return Descriptor(media_type, digest, size)
+
+    def discard(self, digest: Digest) -> None:
+        """Remove a blob found damaged; idempotent."""
+        self._recent.pop(digest, None)
+        with at_disk(self.root):
+            self.path(digest).unlink(missing_ok=True)
+
+    def check_cancelled(self) -> None:
+        """Raise `InterruptError` once `cancelled` is set."""
+        if self.cancelled.is_set():
+            raise InterruptError("interrupted", advice="run again to go on")
+
+    def sync(self) -> None:
+        """Make the names of all blobs brought in so far durable."""
+        for directory in (self.root / "blobs").iterdir():
+            handle = os.open(directory, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _remember(self, digest: Digest, raw: bytes) -> None:
+        """Keep a small document at hand: each stage of an image reads its manifest again."""
+        if len(raw) <= _RECENT_SIZE:
+            while len(self._recent) >= _RECENT_COUNT:
+                with suppress(StopIteration, KeyError, RuntimeError):
+                    del self._recent[next(iter(self._recent))]
+            self._recent[digest] = raw
+
+    @contextmanager
+    def _claimed(self, wanted: Descriptor) -> Iterator[int | None]:
+        """Yield the partial file, locked, or None where another ingest has it."""
+        path = self._ingest / f"{wanted.digest.algorithm}-{wanted.digest.hex}"
+        with at_disk(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            yield handle if self._locked(handle, path) and not self.has(wanted) else None
+        finally:
+            os.close(handle)
+
+    @staticmethod
+    def _locked(handle: int, path: Path) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The file may have been renamed to its final name between open and lock.
+            return os.fstat(handle).st_ino == os.stat(path).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            return False
+
+    def publish(self, wanted: Descriptor, handle: int) -> None:
+        """Rename a partial file, verified by its ingest, to its final name; its data is durable first."""
+        final = self.path(wanted.digest)
+        with at_disk(final):
+            os.fsync(handle)
+            os.fchmod(handle, _MODE)
+            if wanted.digest.algorithm != "sha256":
+                final.parent.mkdir(exist_ok=True)
+            os.rename(self._ingest / f"{wanted.digest.algorithm}-{wanted.digest.hex}", final)
+
+
+class _Ingest:
+    """One locked attempt at one blob: resume, retry while there is progress, verify, publish."""
+
+    def __init__(
+        self, wanted: Descriptor, handle: int, open_at: OpenAt, on_bytes: OnBytes, cancelled: threading.Event
+    ) -> None:
+        self._wanted = wanted
+        self._handle = handle
+        self._open_at = open_at
+        self._on_bytes = on_bytes
+        self._cancelled = cancelled
+        self._hasher: Hasher = wanted.digest.hasher()
+        self._offset = 0
+
+    def run(self, store: Store) -> bool:
+        self._resume()
+        read = self._offset < self._wanted.size
+        try:
+            self._complete()
+        except ContentError:
+            # A partial blob of an earlier run may itself be what is wrong; one clean try settles it.
+            self._restart()
+            try:
+                self._complete()
+            except ContentError:
+                self._restart()
+                raise
+        store.publish(self._wanted, self._handle)
+        return read
+
+    def _complete(self) -> None:
+        failures = 0
+        while self._offset < self._wanted.size or self._wanted.size == 0:
+            before = self._offset
+            try:
+                self._pull()
+                break
+            except RangeRefusedError:
+                self._restart()
+            except TransientError:
+                failures = 0 if self._offset > before else failures + 1
+                if failures >= _TRIES_WITHOUT_PROGRESS:
+                    raise
+                time.sleep(0.05 * 2**failures if failures else 0.0)
+        self._verify()
+
+    def _pull(self) -> None:
+        with self._open_at(self._offset) as stream:
+            while data := stream.read(_CHUNK):
+                if self._offset + len(data) > self._wanted.size:
+                    raise ContentError(f"blob {self._wanted.digest}: longer than the {self._wanted.size} bytes it says")
+                self._append(data)
+        if self._offset < self._wanted.size:
+            raise TransientError(f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes")
+
+    def _append(self, data: bytes) -> None:
+        with at_disk(self._wanted.digest.hex):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._handle, view) :]
+        self._hasher.update(data)
+        self._offset += len(data)
+        self._on_bytes(len(data))
+        if self._cancelled.is_set():
+            raise InterruptError("interrupted", advice="run again to go on")
+
+    def _verify(self) -> None:
+        actual = self._hasher.hexdigest()
+        if actual != self._wanted.digest.hex:
+            algorithm = self._wanted.digest.algorithm
+            raise ContentError(
+                f"blob digest does not match: expected {self._wanted.digest}, got {algorithm}:{actual}",
+                advice="the source holds or sends damaged bytes",
+            )
+
+    def _resume(self) -> None:
+        """Hash what an earlier ingest left; the disk may have lost its tail, never the order of bytes."""
+        if os.fstat(self._handle).st_size > self._wanted.size:
+            self._restart()
+        while data := os.read(self._handle, _CHUNK):
+            self._hasher.update(data)
+            self._offset += len(data)
+
+    def _restart(self) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._handle, 0)
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        self._hasher = self._wanted.digest.hasher()
+        self._offset = 0
