@@ -1,0 +1,169 @@
+"""The plan for one image manifest: new media types, which layers to repack, what is lost.
+
+Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.shape import Manifests, Shape
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import Json, Object, dump
+from transship.pipeline.manifest.media_types import (
+    DOCKER_FOREIGN,
+    DOCKER_FOREIGN_GZIP,
+    DOCKER_LAYER,
+    DOCKER_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD,
+    DOCKER_MANIFEST,
+    FOREIGN,
+    GZIP,
+    LAYERS,
+    OCI_FOREIGN,
+    OCI_FOREIGN_GZIP,
+    OCI_FOREIGN_ZSTD,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    UNCOMPRESSED,
+    ZSTD,
+    MediaType,
+    to_docker,
+    to_oci,
+)
+from transship.pipeline.manifest.views import Image
+
+_OCI_PACKED: Final = {
+    Compression.NONE: (OCI_LAYER, OCI_FOREIGN),
+    Compression.GZIP: (OCI_LAYER_GZIP, OCI_FOREIGN_GZIP),
+    Compression.ZSTD: (OCI_LAYER_ZSTD, OCI_FOREIGN_ZSTD),
+}
+_DOCKER_PACKED: Final = {
+    Compression.NONE: (DOCKER_LAYER, DOCKER_FOREIGN),
+    Compression.GZIP: (DOCKER_LAYER_GZIP, DOCKER_FOREIGN_GZIP),
+    Compression.ZSTD: (DOCKER_LAYER_ZSTD, DOCKER_FOREIGN),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What becomes of one layer; ``repack`` None keeps its bytes."""
+
+    source: Descriptor
+    media_type: MediaType
+    repack: Compression | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """What becomes of one image; with `unchanged` its raw manifest is kept to the byte."""
+
+    image: Image
+    media_type: MediaType
+    config_media_type: MediaType
+    strict_config: bool
+    layers: tuple[LayerPlan, ...]
+    losses: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        """True where nothing at all changes."""
+        return (
+            self.media_type == self.image.media_type
+            and not self.strict_config
+            and self.config_media_type == self.image.config.media_type
+            and all(layer.repack is None and layer.media_type == layer.source.media_type for layer in self.layers)
+        )
+
+
+def compression_of(media_type: MediaType) -> Compression:
+    """Return how a layer of ``media_type`` is packed.
+
+    Raises:
+        ContentError: it is no layer type known.
+    """
+    if media_type in UNCOMPRESSED:
+        return Compression.NONE
+    if media_type in GZIP:
+        return Compression.GZIP
+    if media_type in LAYERS:
+        return Compression.ZSTD
+    raise ContentError(f"layer of unknown media type {media_type!r}", advice="only layers: keep can carry it")
+
+
+def plan_image(image: Image, shape: Shape) -> ImagePlan:
+    """Return what must change for ``image`` to have ``shape``; an artifact never changes.
+
+    Raises:
+        ContentError: ``image`` holds something that the target format has no media type for.
+    """
+    what = f"manifest {image.digest}"
+    target = _target(image, shape.manifests)
+    if not image.is_image:
+        if target != image.media_type:
+            raise ContentError(f"{what}: not an image but {image.config.media_type}: cannot be converted to {target}")
+        kept = tuple(LayerPlan(layer, layer.media_type, None) for layer in image.layers)
+        return ImagePlan(image, target, image.config.media_type, False, kept, ())
+    oci = target == OCI_MANIFEST
+    mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
+    layers = tuple(_plan_layer(layer, shape, oci, target == image.media_type) for layer in image.layers)
+    return ImagePlan(
+        image, target, mapped(image.config.media_type), shape.config == "strict", layers, () if oci else _losses(image)
+    )
+
+
+def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...]) -> bytes:
+    """Return the bytes of the planned manifest with its new ``config`` and ``layers`` (digests and sizes)."""
+    image = plan.image
+    oci = plan.media_type == OCI_MANIFEST
+    made: Object = {"schemaVersion": 2, "mediaType": plan.media_type}
+    if oci and image.artifact_type:
+        made["artifactType"] = image.artifact_type
+    made["config"] = _pointing(image.config, config, oci)
+    made["layers"] = [_pointing(old, new, oci) for old, new in zip(image.layers, layers, strict=True)]
+    if oci:
+        for key in ("subject", "annotations"):
+            if image.document.get(key):
+                made[key] = image.document[key]
+    return dump(made)
+
+
+def _target(image: Image, manifests: Manifests) -> MediaType:
+    return {"keep": image.media_type, "oci": OCI_MANIFEST, "docker": DOCKER_MANIFEST}[manifests]
+
+
+def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
+    # Attestations and other artifacts ride in images as layers of types of their own.
+    kept = shape.layers is None or (layer.media_type in FOREIGN and layer.urls) or layer.media_type not in LAYERS
+    if shape.layers is None or kept:
+        if same_format:
+            return LayerPlan(layer, layer.media_type, None)
+        if not oci and layer.media_type in ZSTD:
+            raise ContentError(
+                f"layer {layer.digest} is zstd, which Docker's formats do not hold",
+                advice="say layers: gzip or uncompressed",
+            )
+        return LayerPlan(layer, (to_oci if oci else to_docker)(layer.media_type), None)
+    have = compression_of(layer.media_type)
+    packed = (_OCI_PACKED if oci else _DOCKER_PACKED)[shape.layers]
+    media_type = packed[1 if layer.media_type in FOREIGN else 0]
+    return LayerPlan(layer, media_type, shape.layers if have is not shape.layers or shape.force else None)
+
+
+def _losses(image: Image) -> tuple[str, ...]:
+    lost = [f"manifest {key}" for key in ("annotations", "subject", "artifactType") if image.document.get(key)]
+    lost += [f"layers[{n}] annotations" for n, layer in enumerate(image.layers) if layer.annotations]
+    return tuple(lost)
+
+
+def _pointing(old: Descriptor, new: Descriptor, oci: bool) -> Json:
+    """Return the descriptor object of ``new``, with the fields of ``old`` that the format holds."""
+    made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
+    for key, value in (old.document or {}).items():
+        if key not in made and (oci or key == "urls") and not (key == "data" and new.digest != old.digest):
+            made[key] = value
+    return made

@@ -1,0 +1,50 @@
+"""What an image shall look like at a destination: the user's wish, bounded by what the transport holds."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from transship.pipeline.compression import Compression
+from transship.pipeline.errors import UsageError
+
+Manifests: TypeAlias = Literal["keep", "oci", "docker"]
+Config: TypeAlias = Literal["verbatim", "strict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The form asked for; ``layers`` None keeps each layer as it is.
+
+    ``single`` is true where the destination holds one platform, never an index.
+    ``force`` repacks layers that already have the compression asked for.
+    """
+
+    manifests: Manifests = "keep"
+    config: Config = "verbatim"
+    layers: Compression | None = None
+    level: int | None = None
+    force: bool = False
+    single: bool = False
+
+    def key(self) -> str:
+        """Return a short name of the shape, the same for equal ones; fit for a file name."""
+        layers = self.layers.value if self.layers else "keep"
+        level = f"{self.level}" if self.level is not None else ""
+        flags = ("-force" if self.force else "") + ("-single" if self.single else "")
+        return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
+
+
+def bounded(wish: Shape, transport: str) -> Shape:
+    """Return ``wish`` as far as ``transport`` can hold it.
+
+    docker-archive is v2s2 with plain tars of one platform, whatever was wished: nothing else is readable there.
+
+    Raises:
+        UsageError: a Docker format was asked for in an OCI layout.
+    """
+    if transport == "docker-archive":
+        return Shape("docker", wish.config, Compression.NONE, single=True)
+    if transport in ("oci", "oci-archive"):
+        if wish.manifests == "docker":
+            raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
+        return Shape("oci", wish.config, wish.layers, wish.level, wish.force)
+    return wish
