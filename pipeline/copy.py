@@ -1,0 +1,274 @@
+"""The verbs of a copy: fetch manifest, resolve, fetch blobs, convert, write.
+
+The only place where source, store and sink meet. Every verb is idempotent: what the store or
+the sink already has is not read or written again.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from transship.pipeline import tree
+from transship.pipeline.compression import transcode
+from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
+from transship.pipeline.convert.index import rebuild_index, target_type
+from transship.pipeline.convert.shape import Shape
+from transship.pipeline.convert.strict import strict_config
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.config import ImageConfig
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
+from transship.pipeline.manifest.platform import Platform, host
+from transship.pipeline.manifest.views import Image, Index, Manifest
+from transship.pipeline.store import Store
+from transship.pipeline.transport import Sink, Source
+from transship.pipeline.tree import Selection
+
+Platforms: TypeAlias = "str | tuple[str, ...]"
+"""``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
+
+SMALL_BLOB = 1 << 20
+"""Bytes below which handing a blob to another thread costs more than fetching it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What `fetch_blobs` did: blobs named, blobs read from the source, bytes read."""
+
+    blobs: int
+    fetched: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the digest map; ``kind`` is manifest, config or layer."""
+
+    kind: str
+    old: Descriptor
+    new: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What `convert` made: the new root, every change below it, what the target could not hold."""
+
+    root: Descriptor
+    changes: tuple[Change, ...]
+    losses: tuple[str, ...]
+
+
+def fetch_manifest(source: Source, store: Store) -> Descriptor:
+    """Bring the manifest that the source's reference names into the store; return its descriptor."""
+    return _keep(store, source.manifest())
+
+
+def resolve(source: Source, store: Store, root: Descriptor, wanted: Platforms) -> Selection:
+    """Choose the instances for ``wanted`` and bring their manifests into the store.
+
+    Raises:
+        NotFoundError: an index has no instance for a platform asked for.
+    """
+    selection = _select(store, root, wanted)
+    _fetch_below(source, store, selection, selection.root, 0)
+    return selection
+
+
+def fetch_blobs(
+    source: Source,
+    store: Store,
+    selection: Selection,
+    pool: Executor | None = None,
+    on_bytes: Callable[[Descriptor, int], None] = lambda _blob, _count: None,
+) -> Fetched:
+    """Bring every blob of the selection into the store, large ones on ``pool`` if there is one.
+
+    Raises the first failure after all have ended, so that what came stays for the next call.
+    """
+    wanted = list(tree.blobs(store, selection))
+    missing = [blob for blob in wanted if not store.has(blob)]
+
+    def bring(blob: Descriptor) -> bool:
+        return store.ingest(blob, lambda start: source.blob(blob, start), lambda count: on_bytes(blob, count))
+
+    waiting = [pool.submit(bring, blob) for blob in missing if pool and blob.size >= SMALL_BLOB]
+    errors: list[BaseException] = []
+    read = [blob for blob in missing if not (pool and blob.size >= SMALL_BLOB) and _tried(bring, blob, errors)]
+    for future in waiting:
+        error = future.exception()
+        if error is not None:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    store.sync()
+    large = [blob for blob in missing if pool and blob.size >= SMALL_BLOB]
+    read += [blob for blob, future in zip(large, waiting, strict=True) if future.result()]
+    return Fetched(len(wanted), len(read), sum(blob.size for blob in read))
+
+
+def convert(store: Store, selection: Selection, shape: Shape) -> Conversion:
+    """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
+
+    Raises:
+        ContentError: the target cannot hold something, or a layer does not match its diff ID.
+    """
+    if shape.single:
+        selection = _select(store, selection.root, "host")
+    return _Converter(store, selection, shape).run()
+
+
+def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
+    """Put the tree under ``root`` into an entered sink: blobs, manifests, the named root last.
+
+    Returns the bytes of everything the tree names, each once.
+    """
+    selection = Selection(root)
+    total = 0
+    for blob in tree.blobs(store, selection):
+        sink.put_blob(store.get(blob))
+        total += blob.size
+    for descriptor, manifest in tree.manifests(store, selection):
+        sink.put_manifest(manifest, name if descriptor.digest == root.digest else None)
+        total += descriptor.size
+    return total
+
+
+def _tried(bring: Callable[[Descriptor], bool], blob: Descriptor, errors: list[BaseException]) -> bool:
+    try:
+        return bring(blob)
+    except Exception as error:
+        errors.append(error)
+        return False
+
+
+def _keep(store: Store, manifest: Manifest) -> Descriptor:
+    return store.put(manifest.raw, manifest.media_type, manifest.digest)
+
+
+def _select(store: Store, root: Descriptor, wanted: Platforms) -> Selection:
+    view = tree.load(store, root)
+    if wanted == "all" or not isinstance(view, Index):
+        return Selection(root)
+    if isinstance(wanted, str):
+        entry = view.select(host() if wanted == "host" else Platform.parse(wanted))
+        return Selection(Descriptor(entry.media_type, entry.digest, entry.size))
+    return Selection(root, tuple(view.select(Platform.parse(text)).digest for text in wanted))
+
+
+def _fetch_below(source: Source, store: Store, selection: Selection, node: Descriptor, depth: int) -> None:
+    if not store.has(node):
+        got = _keep(store, source.manifest(node.digest))
+        if (got.size, got.media_type) != (node.size, node.media_type):
+            raise ContentError(
+                f"manifest {node.digest}: its descriptor says {node.media_type} of {node.size} bytes, "
+                f"it is {got.media_type} of {got.size}"
+            )
+    view = tree.load(store, node)
+    if isinstance(view, Index) and depth < tree.MAX_NESTING:
+        for entry in selection.entries(view, node):
+            if entry.media_type in MANIFESTS:
+                _fetch_below(source, store, selection, entry, depth + 1)
+
+
+class _Converter:
+    """One conversion of one tree, children before parents."""
+
+    def __init__(self, store: Store, selection: Selection, shape: Shape) -> None:
+        self._store = store
+        self._selection = selection
+        self._shape = shape
+        self._changed: dict[Digest, Descriptor] = {}
+        self._changes: list[Change] = []
+        self._losses: list[str] = []
+
+    def run(self) -> Conversion:
+        for descriptor, manifest in tree.manifests(self._store, self._selection):
+            raw, media_type = (
+                self._index(descriptor, manifest) if isinstance(manifest, Index) else self._image(manifest)
+            )
+            self._note("manifest", descriptor, self._store.put(raw, media_type))
+        root = self._changed.get(self._selection.root.digest, self._selection.root)
+        return Conversion(root, tuple(self._changes), tuple(dict.fromkeys(self._losses)))
+
+    def _index(self, descriptor: Descriptor, index: Index) -> tuple[bytes, MediaType]:
+        media_type = target_type(index, self._shape.manifests)
+        kept = self._selection.entries(index, descriptor)
+        raw, losses = rebuild_index(index, kept, self._changed, media_type)
+        self._losses += losses
+        return raw, media_type
+
+    def _image(self, manifest: Manifest) -> tuple[bytes, MediaType]:
+        if not isinstance(manifest, Image):
+            tree.named_blobs(manifest)
+            raise ContentError(f"manifest {manifest.digest}: {manifest.media_type} cannot be converted")
+        plan = plan_image(manifest, self._shape)
+        self._losses += plan.losses
+        if plan.unchanged:
+            return manifest.raw, plan.media_type
+        config = self._config(plan)
+        layers = self._layers(plan)
+        return build_manifest(plan, config, layers), plan.media_type
+
+    def _config(self, plan: ImagePlan) -> Descriptor:
+        old = plan.image.config
+        new = Descriptor(plan.config_media_type, old.digest, old.size)
+        if plan.strict_config:
+            raw, dropped = strict_config(self._config_view(plan))
+            self._losses += dropped
+            if dropped:
+                new = self._store.put(raw, plan.config_media_type)
+        self._note("config", old, new)
+        return new
+
+    def _config_view(self, plan: ImagePlan) -> ImageConfig:
+        config = plan.image.config
+        return ImageConfig.parse(self._store.read(config), f"config {config.digest}")
+
+    def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
+        diff_ids: tuple[Digest, ...] = ()
+        if any(layer.repack for layer in plan.layers):
+            diff_ids = self._config_view(plan).diff_ids
+            if len(diff_ids) != len(plan.layers):
+                raise ContentError(
+                    f"config {plan.image.config.digest}: {len(diff_ids)} diff IDs for {len(plan.layers)} layers"
+                )
+        made = []
+        for position, layer in enumerate(plan.layers):
+            new = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
+            if layer.repack:
+                new = self._repacked(layer, diff_ids[position])
+            self._note("layer", layer.source, new)
+            made.append(new)
+        return tuple(made)
+
+    def _repacked(self, layer: LayerPlan, diff_id: Digest) -> Descriptor:
+        repack = layer.repack
+        if repack is None:
+            raise AssertionError("a layer kept is not repacked")
+        plain = repack.value == "uncompressed" and self._store.path(diff_id)
+        if plain and plain.exists():
+            return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
+        source = self._store.get(layer.source)
+
+        def make(put: Callable[[bytes], object]) -> Digest:
+            with source.path.open("rb") as stream:
+                made = transcode(stream, compression_of(layer.source.media_type), repack, put, self._shape.level)
+            if made.diff_id != diff_id:
+                raise ContentError(
+                    f"layer {layer.source.digest}: its tar is {made.diff_id}, the config's diff ID says {diff_id}"
+                )
+            return made.digest
+
+        return self._store.derive(layer.media_type, make)
+
+    def _note(self, kind: str, old: Descriptor, new: Descriptor) -> None:
+        if (old.digest, old.media_type) != (new.digest, new.media_type):
+            self._changed[old.digest] = new
+            self._changes.append(Change(kind, old, new))
+
+
+def total_size(blobs: Iterable[Descriptor]) -> int:
+    """Return the bytes of ``blobs``, each digest once."""
+    return sum({blob.digest: blob.size for blob in blobs}.values())

@@ -1,0 +1,90 @@
+"""The tree of an image in a store: its manifests, down to the blobs they name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import FOREIGN, MANIFESTS
+from transship.pipeline.manifest.views import Image, Index, Manifest, Schema1, parse
+from transship.pipeline.store import Store
+
+MAX_NESTING: Final = 8
+"""Indexes inside indexes; real ones have one level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A root manifest, and which entries of it (an index) are wanted; ``kept`` None means all."""
+
+    root: Descriptor
+    kept: tuple[Digest, ...] | None = None
+
+    def entries(self, index: Index, of: Descriptor) -> tuple[Descriptor, ...]:
+        """Return the wanted entries of ``index``, the view of ``of``, in its order."""
+        if self.kept is None or of.digest != self.root.digest:
+            return index.manifests
+        return tuple(entry for entry in index.manifests if entry.digest in self.kept)
+
+
+def load(store: Store, wanted: Descriptor) -> Manifest:
+    """Return the view of a manifest in the store; raises as `Store.read` and `parse` do."""
+    return parse(store.read(wanted), wanted.media_type, f"manifest {wanted.digest}")
+
+
+def manifests(store: Store, selection: Selection) -> Iterator[tuple[Descriptor, Manifest]]:
+    """Yield every wanted manifest once with its view, children before parents, the root last.
+
+    An entry of an index that is no manifest yields nothing: it is a blob (`blobs`).
+    """
+    yield from _below(store, selection, selection.root, set(), 0)
+
+
+def blobs(store: Store, selection: Selection) -> Iterator[Descriptor]:
+    """Yield every config and layer below ``selection`` once, in the order of the manifests.
+
+    Foreign layers with URLs are left out: registries do not hold them.
+    """
+    seen: set[Digest] = set()
+    for _, manifest in manifests(store, selection):
+        for blob in named_blobs(manifest):
+            if blob.digest not in seen and not is_elsewhere(blob):
+                seen.add(blob.digest)
+                yield blob
+
+
+def named_blobs(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """Return the blobs that a manifest names itself.
+
+    Raises:
+        ContentError: it is v2s1, whose layers have no sizes.
+    """
+    if isinstance(manifest, Image):
+        return manifest.blobs
+    if isinstance(manifest, Schema1):
+        raise ContentError(
+            f"manifest {manifest.digest} is Docker schema 1, deprecated since 2015 and not converted yet",
+            advice="push the image anew with a current client",
+        )
+    return tuple(entry for entry in manifest.manifests if entry.media_type not in MANIFESTS)
+
+
+def is_elsewhere(blob: Descriptor) -> bool:
+    """Say whether ``blob`` is a foreign layer, kept by URL and not by the registry."""
+    return bool(blob.urls) and blob.media_type in FOREIGN
+
+
+def _below(
+    store: Store, selection: Selection, node: Descriptor, seen: set[Digest], depth: int
+) -> Iterator[tuple[Descriptor, Manifest]]:
+    if depth > MAX_NESTING:
+        raise ContentError(f"index {selection.root.digest}: nested deeper than {MAX_NESTING}")
+    manifest = load(store, node)
+    seen.add(node.digest)
+    if isinstance(manifest, Index):
+        for entry in selection.entries(manifest, node):
+            if entry.digest not in seen and entry.media_type in MANIFESTS:
+                yield from _below(store, selection, entry, seen, depth + 1)
+    yield node, manifest

@@ -1,0 +1,146 @@
+"""Walk what was written, from the root down, and hash every byte of it again."""
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from transship.pipeline.digest import Digest, VerifyingReader
+from transship.pipeline.errors import ContentError, NotFoundError, TransportError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import MANIFESTS
+from transship.pipeline.manifest.views import Index
+from transship.pipeline.transport import Source
+from transship.pipeline.tree import MAX_NESTING, is_elsewhere, named_blobs
+
+Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at the destination: which digest, what kind of fault, in one line why."""
+
+    digest: Digest
+    fault: Fault
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What one walk read: manifests, blobs, bytes; and what is wrong."""
+
+    root: Descriptor | None
+    manifests: int
+    blobs: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+
+class Seen:
+    """The files that this process has hashed already, by inode, size and mtime.
+
+    Images of one layout share their base layers; each file is read once, not once an image.
+    """
+
+    def __init__(self) -> None:
+        self._files: set[tuple[Digest, int, int, int, int]] = set()
+        self._lock = threading.Lock()
+
+    def key(self, digest: Digest, stream: object) -> tuple[Digest, int, int, int, int] | None:
+        """Return the identity of a stream that is a whole file, None for any other."""
+        try:
+            found = os.fstat(stream.fileno())  # type: ignore[attr-defined]
+        except (AttributeError, OSError):
+            return None
+        return digest, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def has(self, key: tuple[Digest, int, int, int, int] | None) -> bool:
+        """Say whether that file was added."""
+        return key in self._files
+
+    def add(self, key: tuple[Digest, int, int, int, int] | None) -> None:
+        """Remember a file found whole."""
+        if key is not None:
+            with self._lock:
+                self._files.add(key)
+
+
+@dataclass(slots=True)
+class _Walk:
+    source: Source
+    seen: Seen
+    done: set[Digest] = field(default_factory=set)
+    manifests: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def manifest(self, wanted: Descriptor, depth: int) -> None:
+        """Check one manifest and all below it."""
+        if wanted.digest in self.done:
+            return
+        self.done.add(wanted.digest)
+        if depth > MAX_NESTING:
+            self.findings.append(Finding(wanted.digest, "damaged", "indexes nested too deep"))
+            return
+        try:
+            view = self.source.manifest(wanted.digest)
+            blobs = named_blobs(view)
+        except (ContentError, TransportError) as error:
+            self.note(wanted.digest, error)
+            return
+        self.manifests += 1
+        self.bytes += len(view.raw)
+        if isinstance(view, Index):
+            for entry in view.manifests:
+                if entry.media_type in MANIFESTS:
+                    self.manifest(entry, depth + 1)
+        for blob in blobs:
+            self.blob(blob)
+
+    def blob(self, wanted: Descriptor) -> None:
+        """Read one blob to its end."""
+        if wanted.digest in self.done or is_elsewhere(wanted):
+            return
+        self.done.add(wanted.digest)
+        try:
+            with self.source.blob(wanted) as stream:
+                key = self.seen.key(wanted.digest, stream)
+                if not self.seen.has(key):
+                    VerifyingReader(stream, wanted.digest, wanted.size, f"blob {wanted.digest}").drain()
+                    self.seen.add(key)
+        except (ContentError, TransportError) as error:
+            self.note(wanted.digest, error)
+            return
+        self.blobs += 1
+        self.bytes += wanted.size
+
+    def note(self, digest: Digest, error: Exception) -> None:
+        """Add a finding for what was raised while ``digest`` was read."""
+        fault: Fault = "unreadable"
+        if isinstance(error, NotFoundError):
+            fault = "missing"
+        elif isinstance(error, ContentError):
+            fault = "damaged"
+        self.findings.append(Finding(digest, fault, str(error)))
+
+
+def verify(source: Source, expected: Digest | None = None, seen: Seen | None = None) -> Verified:
+    """Re-read the image that ``source`` names; raise nothing for what is found wrong, list it.
+
+    ``expected`` is the digest its root must have; None takes what is there. Of blobs below
+    several images ``seen`` lets each file be hashed once.
+    """
+    walk = _Walk(source, seen or Seen())
+    try:
+        root = source.manifest()
+    except (ContentError, TransportError) as error:
+        fault: Fault = "missing" if isinstance(error, NotFoundError) else "damaged"
+        nothing = expected or Digest.of(b"")
+        return Verified(None, 0, 0, 0, (Finding(nothing, fault, str(error)),))
+    descriptor = Descriptor(root.media_type, root.digest, len(root.raw))
+    if expected is not None and root.digest != expected:
+        walk.findings.append(Finding(expected, "another image", f"the name leads to {root.digest}"))
+    else:
+        walk.manifest(descriptor, 0)
+    return Verified(descriptor, walk.manifests, walk.blobs, walk.bytes, tuple(walk.findings))
