@@ -1,0 +1,190 @@
+"""What a run is to do: images to fetch, deliveries to write; the values that tasks look up by key.
+
+A key is the digest of its own canonical content, so that editing one line of a batch redoes one image.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.shape import Shape
+from transship.pipeline.copy import Platforms
+from transship.pipeline.manifest.document import Json, Object, dump
+
+ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
+"""Transports whose destination is one file, written once, of all its images."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """One image to fetch: its reference, the platforms wanted."""
+
+    source: str
+    platforms: Platforms
+
+    @property
+    def key(self) -> str:
+        """The identity of this job, fit for a folder name."""
+        return _key({"source": self.source, "platforms": _platforms(self.platforms)})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a delivery: the key of its job, its shape, its name at the destination ("" for none)."""
+
+    image: str
+    shape: Shape
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something written and verified at once: one image, or all images of one archive in their order."""
+
+    transport: str
+    path: str
+    members: tuple[Member, ...]
+
+    @property
+    def key(self) -> str:
+        """The identity of this delivery, fit for a folder name."""
+        return _key(self.document())
+
+    def document(self) -> Object:
+        """Return the JSON object that `Delivery.read` takes."""
+        members: list[Json] = [
+            {"image": member.image, "shape": _shape_document(member.shape), "name": member.name}
+            for member in self.members
+        ]
+        return {"transport": self.transport, "path": self.path, "members": members}
+
+    def reference(self, member: Member) -> str:
+        """Return the reference of one member, as the command line takes it."""
+        suffix = f":{member.name}" if member.name else ""
+        return f"{self.transport}:{self.path}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """How to reach one registry; holds names of files, never a secret."""
+
+    tls_verify: bool = True
+    cert_dir: str = ""
+    authfile: str = ""
+    concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run; ``batch_digest`` tells whether the batch file has changed since."""
+
+    name: str
+    batch_digest: str
+    images: Mapping[str, ImageJob]
+    deliveries: Mapping[str, Delivery]
+    registries: Mapping[str, RegistryAccess] = field(default_factory=dict)
+
+    def document(self) -> Object:
+        """Return the JSON object of ``schemas/plan.schema.json``."""
+        images: list[Json] = [
+            {"source": job.source, "platforms": _platforms(job.platforms)} for job in self.images.values()
+        ]
+        deliveries: list[Json] = [delivery.document() for delivery in self.deliveries.values()]
+        registries: dict[str, Json] = {
+            host: {
+                "tls-verify": access.tls_verify,
+                "cert-dir": access.cert_dir,
+                "authfile": access.authfile,
+                "concurrency": access.concurrency,
+            }
+            for host, access in self.registries.items()
+        }
+        return {
+            "version": 1,
+            "name": self.name,
+            "batch": self.batch_digest,
+            "images": images,
+            "deliveries": deliveries,
+            "registries": registries,
+        }
+
+    @classmethod
+    def read(cls, document: "dict[str, object]") -> "Plan":
+        """Return the plan of a document that ``schemas/plan.schema.json`` has accepted."""
+        found: Mapping[str, object] = document
+        images = [_image(item) for item in _list(found["images"])]
+        deliveries = [_delivery(item) for item in _list(found["deliveries"])]
+        registries = {
+            host: RegistryAccess(
+                item["tls-verify"] is True, str(item["cert-dir"]), str(item["authfile"]), int(str(item["concurrency"]))
+            )
+            for host, item in _map(found["registries"]).items()
+            if isinstance(item, dict)
+        }
+        return cls(
+            str(found["name"]),
+            str(found["batch"]),
+            {job.key: job for job in images},
+            {delivery.key: delivery for delivery in deliveries},
+            registries,
+        )
+
+
+def _key(document: Object) -> str:
+    return hashlib.sha256(dump(document)).hexdigest()[:24]
+
+
+def _platforms(platforms: Platforms) -> Json:
+    return platforms if isinstance(platforms, str) else list(platforms)
+
+
+def _shape_document(shape: Shape) -> Json:
+    return {
+        "manifests": shape.manifests,
+        "config": shape.config,
+        "layers": shape.layers.value if shape.layers else "keep",
+        "level": shape.level,
+        "force": shape.force,
+        "single": shape.single,
+    }
+
+
+def _image(item: "dict[str, object]") -> ImageJob:
+    platforms = item["platforms"]
+    return ImageJob(
+        str(item["source"]), platforms if isinstance(platforms, str) else tuple(str(text) for text in _items(platforms))
+    )
+
+
+def _delivery(item: "dict[str, object]") -> Delivery:
+    members = tuple(
+        Member(str(member["image"]), _shape(_map(member["shape"])), str(member["name"]))
+        for member in _list(item["members"])
+    )
+    return Delivery(str(item["transport"]), str(item["path"]), members)
+
+
+def _shape(item: Mapping[str, object]) -> Shape:
+    layers = str(item["layers"])
+    return Shape(
+        manifests=item["manifests"],  # type: ignore[arg-type] # the schema names the three
+        config=item["config"],  # type: ignore[arg-type]
+        layers=None if layers == "keep" else Compression(layers),
+        level=None if item["level"] is None else int(str(item["level"])),
+        force=item["force"] is True,
+        single=item["single"] is True,
+    )
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _list(value: object) -> "list[dict[str, object]]":
+    return [item for item in _items(value) if isinstance(item, dict)]

@@ -1,0 +1,73 @@
+"""From a batch as read to the plan of a run: which images, which shapes, which deliveries. Pure."""
+
+from pathlib import Path
+
+from transship.pipeline.batch import Batch, Destination, Job
+from transship.pipeline.reference import PathReference
+
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.shape import Shape, bounded
+from transship.pipeline.copy import Platforms
+from transship.pipeline.errors import UsageError
+from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
+
+
+def plan_batch(batch: Batch, batch_digest: str) -> Plan:
+    """Return the plan for ``batch``; the same batch gives the same plan, in the batch's order.
+
+    Raises:
+        UsageError: a destination cannot hold what is asked for.
+    """
+    images: dict[str, ImageJob] = {}
+    members: dict[tuple[str, str, int], list[Member]] = {}
+    for position, job in enumerate(batch.jobs):
+        image = ImageJob(str(job.source), _platforms(job))
+        images[image.key] = image
+        for number, destination in enumerate(job.destinations):
+            place = _path(destination)
+            # An archive is written once, of all its images; anything else image by image.
+            shared = -1 if place.transport in ARCHIVES else position * 1000 + number
+            member = Member(image.key, _shape(job, place.transport), place.name)
+            members.setdefault((place.transport, place.path, shared), []).append(member)
+    deliveries = [Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items()]
+    return Plan(
+        batch.name,
+        batch_digest,
+        images,
+        {delivery.key: delivery for delivery in deliveries},
+        {host: _access(batch, host) for host in batch.registries},
+    )
+
+
+def _platforms(job: Job) -> Platforms:
+    single = all(_path(destination).transport == "docker-archive" for destination in job.destinations)
+    archive = any(_path(destination).transport == "docker-archive" for destination in job.destinations)
+    if archive and job.explicit_platforms and (job.platforms == "all" or not isinstance(job.platforms, str)):
+        raise UsageError(
+            f"{job.source}: a docker-archive holds one platform", advice="say platforms: host, or linux/amd64"
+        )
+    return "host" if single and not job.explicit_platforms else job.platforms
+
+
+def _shape(job: Job, transport: str) -> Shape:
+    wish = job.wish
+    layers = None if wish.layers == "keep" else Compression(wish.layers)
+    shape = Shape(wish.manifests, wish.config, layers, wish.level, wish.force)
+    # dir: keeps what the source has unless another format was asked for, as every destination does.
+    return bounded(shape, transport)
+
+
+def _path(destination: Destination) -> PathReference:
+    if not isinstance(destination.reference, PathReference):
+        raise UsageError(f"{destination.reference}: cannot be written yet", advice="write to oci:, dir: or an archive")
+    return destination.reference
+
+
+def _access(batch: Batch, host: str) -> RegistryAccess:
+    settings = batch.registries[host]
+    return RegistryAccess(
+        settings.tls_verify,
+        settings.cert_dir,
+        str(Path(settings.authfile)) if settings.authfile else "",
+        settings.concurrency or 8,
+    )

@@ -1,0 +1,130 @@
+"""The fold of a run folder's checkpoints: what happened to every image. Reads files, needs no Luigi."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from transship.pipeline.jobs import Delivery, Member, Plan
+from transship.pipeline.manifest.document import Json, Object
+
+ERROR: Final = "error.json"
+CHECKPOINTS: Final = "checkpoints"
+State: TypeAlias = Literal["verified", "failed", "written", "converted", "fetched", "resolved", "pinned", "waiting"]
+_STEPS: Final = (
+    ("FetchManifest", "pinned"),
+    ("ResolvePlatform", "resolved"),
+    ("FetchBlobs", "fetched"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One image at one destination; digests are empty until they are known, sizes are bytes."""
+
+    source: str
+    destination: str
+    state: State
+    old: str
+    new: str
+    bytes: int
+    seconds: float
+    changes: int
+    losses: tuple[str, ...]
+    task: str
+    error: str
+    retriable: bool
+
+    def document(self) -> Object:
+        """Return the JSON object of one image in ``report.json``."""
+        losses: list[Json] = list(self.losses)
+        made: Object = {
+            "source": self.source,
+            "destination": self.destination,
+            "state": self.state,
+            "old": self.old,
+            "new": self.new,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "changes": self.changes,
+            "losses": losses,
+        }
+        if self.error:
+            made["error"] = {"task": self.task, "message": self.error, "retriable": self.retriable}
+        return made
+
+
+def fold(root: Path, plan: Plan) -> Iterator[Line]:
+    """Yield a line for every image and destination of ``plan``, in its order."""
+    for key, delivery in plan.deliveries.items():
+        for member in delivery.members:
+            yield _line(root, plan, key, delivery, member)
+
+
+def report(root: Path, plan: Plan) -> Object:
+    """Return the document of ``report.json``: a summary, and every line."""
+    lines = list(fold(root, plan))
+    states: dict[str, Json] = {}
+    for line in lines:
+        count = states.get(line.state, 0)
+        states[line.state] = (count if isinstance(count, int) else 0) + 1
+    images: list[Json] = [line.document() for line in lines]
+    return {"version": 1, "name": plan.name, "policy": "none", "states": states, "images": images}
+
+
+def _line(root: Path, plan: Plan, key: str, delivery: Delivery, member: Member) -> Line:
+    folder = root / CHECKPOINTS / member.image
+    state: State = "waiting"
+    seconds = 0.0
+    records: dict[str, Object] = {}
+    steps: list[tuple[str, Path, State]] = [(name, folder / f"{name}.json", after) for name, after in _STEPS]  # type: ignore[misc]
+    steps += [
+        ("ConvertMediaTypes", folder / f"ConvertMediaTypes-{member.shape.key()}.json", "converted"),
+        ("WriteImage", root / CHECKPOINTS / key / "WriteImage.json", "written"),
+        ("VerifyDigests", root / CHECKPOINTS / key / "VerifyDigests.json", "verified"),
+    ]
+    for name, path, after in steps:
+        record = _object(path)
+        if record:
+            state = after
+            records[name] = _inner(record, "result")
+            seconds += _number(record.get("seconds"))
+    error = {} if state == "verified" else _object(root / CHECKPOINTS / key / ERROR) or _object(folder / ERROR)
+    made = records.get("ConvertMediaTypes", {})
+    losses, changes = made.get("losses"), made.get("changes")
+    return Line(
+        source=plan.images[member.image].source,
+        destination=delivery.reference(member),
+        state="failed" if error else state,
+        old=_text(_inner(records.get("FetchManifest", {}), "root").get("digest")),
+        new=_text(_inner(made, "root").get("digest")),
+        bytes=int(_number(records.get("FetchBlobs", {}).get("bytes"))),
+        seconds=seconds,
+        changes=len(changes) if isinstance(changes, list) else 0,
+        losses=tuple(_text(loss) for loss in losses) if isinstance(losses, list) else (),
+        task=_text(error.get("task")),
+        error=_text(error.get("message")),
+        retriable=error.get("retriable") is True,
+    )
+
+
+def _object(path: Path) -> Object:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _inner(document: Object, key: str) -> Object:
+    found = document.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Json) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

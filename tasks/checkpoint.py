@@ -1,0 +1,70 @@
+"""Checkpoints: the Luigi targets of the six tasks, one small JSON file each.
+
+Not fsynced one by one: a task makes its data durable before it writes its checkpoint, so a
+checkpoint lost or torn by a power cut repeats work and never claims any. `Workspace.sync`
+makes all of them durable before a run says that it is done.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import luigi
+
+from transship import schemas
+from transship.pipeline.manifest.document import Object, load
+
+Result: TypeAlias = Object
+_MAX_KEPT: Final = 4096
+
+
+class CheckpointTarget(luigi.Target):
+    """The checkpoint file of one task; unreadable, malformed or of another task counts as absent."""
+
+    def __init__(self, path: Path, task: str, kept: "dict[Path, Result]") -> None:
+        self.path = path
+        self._task = task
+        self._kept = kept
+
+    def exists(self) -> bool:
+        """Say whether the task is done."""
+        return self.read() is not None
+
+    def read(self) -> Result | None:
+        """Return the result that the task left, None where there is none that can be trusted."""
+        if self.path in self._kept:
+            return self._kept[self.path]
+        try:
+            document = load(self.path.read_bytes(), str(self.path))
+            schemas.validate("checkpoint", document, str(self.path))
+        except Exception:
+            return None
+        result = document["result"]
+        if document["task"] != self._task or not isinstance(result, dict):
+            return None
+        self._keep(result)
+        return result
+
+    def write(self, result: Result, seconds: float) -> None:
+        """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already."""
+        document = {"version": 1, "task": self._task, "seconds": round(seconds, 6), "result": result}
+        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        raw = json.dumps(document, ensure_ascii=False).encode()
+        try:
+            scratch.write_bytes(raw)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(raw)
+        scratch.rename(self.path)
+        self._keep(result)
+
+    def remove(self) -> None:
+        """Forget what was done; idempotent."""
+        self._kept.pop(self.path, None)
+        self.path.unlink(missing_ok=True)
+
+    def _keep(self, result: Result) -> None:
+        while len(self._kept) >= _MAX_KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[self.path] = result

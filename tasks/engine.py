@@ -1,0 +1,188 @@
+"""How Luigi is driven: a worker that runs tasks on threads and knows only a window of the batch.
+
+Luigi's own worker forks a process a task, which shares no connection and no cache, and adds the
+whole batch to its scheduler before it runs anything.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeAlias
+
+import luigi
+from luigi.task import Task
+from luigi.task_register import Register
+from luigi.task_status import DONE, FAILED, PENDING
+from luigi.worker import Worker, _get_retry_policy_dict
+
+from transship.tasks.scheduler import WindowScheduler
+
+OnEnd: TypeAlias = Callable[[Task, BaseException | None], None]
+"""Hears of each task that has ended, and what it raised if it failed."""
+
+_IMAGES_AHEAD: Final = 2
+_POLL: Final = 0.2
+
+
+class ThreadWorker(Worker):  # type: ignore[misc] # luigi has no types
+    """Luigi's worker, with threads for processes and a window for the batch.
+
+    A root that fails takes its dependants with it and no other root.
+    """
+
+    def __init__(self, scheduler: Any, roots: Iterable[Task], threads: int, on_end: OnEnd, fail_fast: bool) -> None:
+        super().__init__(scheduler=scheduler, worker_processes=threads)
+        self._roots: Iterator[Task] = iter(roots)
+        self._threads = threads
+        self._on_end = on_end
+        self._fail_fast = fail_fast
+        self._ended: queue.SimpleQueue[tuple[Task, BaseException | None]] = queue.SimpleQueue()
+        self._open_roots: set[str] = set()
+        self._waiting: dict[str, list[Task]] = {}
+        self._failed: set[str] = set()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Begin no further task; those that run go on."""
+        self._stopped.set()
+
+    def run(self) -> bool:
+        """Run the batch; return whether every task that was needed succeeded."""
+        self.run_succeeded = True
+        self._add_worker()
+        pool = ThreadPoolExecutor(self._threads, "task")
+        try:
+            while self._step(pool):
+                pass
+        finally:
+            # After an interrupt the caller ends the process; it shall not wait for a slow registry.
+            pool.shutdown(wait=False, cancel_futures=True)
+        return bool(self.run_succeeded)
+
+    def _step(self, pool: ThreadPoolExecutor) -> bool:
+        """Fill the threads, then wait for one task to end; return whether there is more to do."""
+        if not self._stopped.is_set():
+            self._top_up()
+            while len(self._running_tasks) < self._threads:
+                task_id = self._get_work().task_id
+                if task_id is None:
+                    break
+                task = self._scheduled_tasks[task_id]
+                self._running_tasks[task_id] = task
+                pool.submit(self._perform, task)
+        if not self._running_tasks:
+            return False
+        # A bounded wait lets the main thread hear of signals.
+        try:
+            task, error = self._ended.get(timeout=_POLL)
+        except queue.Empty:
+            return True
+        self._finish(task, error)
+        return True
+
+    def _top_up(self) -> None:
+        while len(self._open_roots) < self._threads * _IMAGES_AHEAD:
+            root = next(self._roots, None)
+            if root is None:
+                return
+            if self._announce(root) and root.task_id not in self._failed:
+                self._open_roots.add(root.task_id)
+
+    def _announce(self, task: Task) -> bool:
+        """Add a task after what it requires; return whether it is still to be done."""
+        if task.task_id in self._scheduled_tasks or task.task_id in self._failed:
+            return True
+        if task.complete():
+            return False
+        open_deps = [dep for dep in task.deps() if self._announce(dep)]
+        if any(dep.task_id in self._failed for dep in open_deps):
+            self._failed.add(task.task_id)
+            self._on_end(task, None)
+            self.run_succeeded = False
+            return True
+        self._scheduled_tasks[task.task_id] = task
+        self._tell(task, PENDING, [dep.task_id for dep in open_deps])
+        for dep in open_deps:
+            self._waiting.setdefault(dep.task_id, []).append(task)
+        return True
+
+    def _perform(self, task: Task) -> None:
+        error: BaseException | None = None
+        try:
+            task.trigger_event(luigi.Event.START, task)
+            task.run()
+            task.trigger_event(luigi.Event.SUCCESS, task)
+        except BaseException as raised:
+            error = raised
+            task.trigger_event(luigi.Event.FAILURE, task, raised)
+        self._ended.put((task, error))
+
+    def _finish(self, task: Task, error: BaseException | None) -> None:
+        self._running_tasks.pop(task.task_id)
+        self._tell(task, DONE if error is None else FAILED, None)
+        self._forget(task)
+        self._on_end(task, error)
+        waiting = self._waiting.pop(task.task_id, [])
+        if error is not None:
+            self.run_succeeded = False
+            self._fail(task, waiting)
+            if self._fail_fast:
+                self.stop()
+
+    def _fail(self, task: Task, waiting: list[Task]) -> None:
+        self._failed.add(task.task_id)
+        for dependant in waiting:
+            if dependant.task_id in self._scheduled_tasks:
+                self._forget(dependant)
+                self._on_end(dependant, None)
+                self._fail(dependant, self._waiting.pop(dependant.task_id, []))
+
+    def _forget(self, task: Task) -> None:
+        self._scheduled_tasks.pop(task.task_id, None)
+        self._open_roots.discard(task.task_id)
+
+    def _tell(self, task: Task, status: str, deps: list[str] | None) -> None:
+        self._add_task(
+            worker=self._id,
+            task_id=task.task_id,
+            status=status,
+            deps=deps,
+            runnable=status == PENDING,
+            priority=task.priority,
+            resources=task.process_resources(),
+            params=task.to_str_params(),
+            family=task.task_family,
+            module=task.task_module,
+            retry_policy_dict=_get_retry_policy_dict(task),
+        )
+
+
+class _Factory:
+    """What `luigi.build` asks for its scheduler and its worker."""
+
+    def __init__(self, make: Callable[[Any], ThreadWorker]) -> None:
+        self._make = make
+        self.worker: ThreadWorker | None = None
+
+    def create_local_scheduler(self) -> WindowScheduler:
+        """Return the scheduler of this process."""
+        return WindowScheduler()
+
+    def create_worker(self, scheduler: Any, worker_processes: int, assistant: bool = False) -> ThreadWorker:
+        """Return the one worker."""
+        self.worker = self._make(scheduler)
+        return self.worker
+
+
+def drive(roots: Iterable[Task], threads: int, on_end: OnEnd, *, fail_fast: bool = False) -> bool:
+    """Run ``roots`` and all they require on ``threads`` threads; return whether all succeeded.
+
+    Roots are drawn as threads fall free, so memory and cost do not grow with their number.
+    A KeyboardInterrupt stops at once and is raised again.
+    """
+    # Luigi keeps every task ever made, for the sake of forked workers.
+    Register.disable_instance_cache()
+    factory = _Factory(lambda scheduler: ThreadWorker(scheduler, roots, threads, on_end, fail_fast))
+    luigi.build([], worker_scheduler_factory=factory, local_scheduler=True, no_lock=True, log_level="ERROR")
+    return factory.worker is not None and bool(factory.worker.run_succeeded)

@@ -1,0 +1,254 @@
+"""The six tasks. Each makes one call into the library and leaves one checkpoint.
+
+Parameters are identity only: the run folder and keys of its plan, never a secret.
+"""
+
+import time
+from typing import Any, ClassVar
+
+import luigi
+from transship.pipeline.reference import PathReference
+
+from transship.pipeline.copy import Change, convert, fetch_blobs, fetch_manifest, resolve, write
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.jobs import Delivery, ImageJob, Member
+from transship.pipeline.manifest.document import Json
+from transship.pipeline.manifest.views import Image
+from transship.pipeline.transports import open_sink
+from transship.pipeline.tree import Selection, load
+from transship.pipeline.verify import Verified, verify
+from transship.tasks.checkpoint import CheckpointTarget, Result
+from transship.tasks.workspace import Workspace, descriptor
+
+
+class _Step(luigi.Task):
+    """A task with one checkpoint under the key of an image or a delivery."""
+
+    run_dir: str = luigi.Parameter()
+
+    @property
+    def workspace(self) -> Workspace:
+        """The run folder, as this process has opened it."""
+        return Workspace.of(self.run_dir)
+
+    def output(self) -> CheckpointTarget:
+        """The checkpoint of this task."""
+        raise NotImplementedError
+
+    def perform(self) -> Result:
+        """Do the work, durable on return; return what the checkpoint keeps."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Do the work, then say so on disk."""
+        begun = time.monotonic()
+        result = self.perform()
+        self.output().write(result, time.monotonic() - begun)
+
+    def result(self) -> Result:
+        """Return the checkpoint's result; the task must be complete."""
+        found = self.output().read()
+        if found is None:
+            raise ContentError(f"checkpoint {self.output().path} is gone", advice="run again")
+        return found
+
+
+class _ImageStep(_Step):
+    """A task about one image of the plan."""
+
+    image: str = luigi.Parameter()
+
+    @property
+    def job(self) -> ImageJob:
+        """The image's job in the plan."""
+        return self.workspace.plan.images[self.image]
+
+    def output(self) -> CheckpointTarget:
+        """``checkpoints/<image key>/<task>.json``."""
+        return self.workspace.checkpoint(self.image, self.task_family)
+
+
+class FetchManifest(_ImageStep):
+    """Pin the reference to a digest: from here on the tag no longer matters."""
+
+    def perform(self) -> Result:
+        """Bring the root manifest into the store."""
+        source = self.workspace.source(self.job.source)
+        try:
+            root = fetch_manifest(source, self.workspace.store)
+        finally:
+            source.close()
+        return {"root": root.to_document()}
+
+
+class ResolvePlatform(_ImageStep):
+    """Choose the instances of an index."""
+
+    def requires(self) -> FetchManifest:
+        """The root manifest."""
+        return FetchManifest(run_dir=self.run_dir, image=self.image)
+
+    def perform(self) -> Result:
+        """Bring the manifests of the instances into the store."""
+        root = descriptor(self.requires().result()["root"])
+        source = self.workspace.source(self.job.source)
+        try:
+            selection = resolve(source, self.workspace.store, root, self.job.platforms)
+        finally:
+            source.close()
+        kept: Json = None if selection.kept is None else [str(digest) for digest in selection.kept]
+        return {"root": selection.root.to_document(), "kept": kept}
+
+    def selection(self) -> Selection:
+        """Return what was chosen."""
+        found = self.result()
+        kept = found["kept"]
+        digests = tuple(Digest.parse(str(text)) for text in kept) if isinstance(kept, list) else None
+        return Selection(descriptor(found["root"]), digests)
+
+
+class FetchBlobs(_ImageStep):
+    """Bring every config and layer into the store."""
+
+    def requires(self) -> ResolvePlatform:
+        """The manifests that name them."""
+        return ResolvePlatform(run_dir=self.run_dir, image=self.image)
+
+    def perform(self) -> Result:
+        """Fetch what the store lacks."""
+        source = self.workspace.source(self.job.source)
+        try:
+            done = fetch_blobs(
+                source, self.workspace.store, self.requires().selection(), self.workspace.pool, self.workspace.on_bytes
+            )
+        finally:
+            source.close()
+        return {"blobs": done.blobs, "fetched": done.fetched, "bytes": done.bytes}
+
+
+class ConvertMediaTypes(_ImageStep):
+    """Make the manifests, configs and layers of one shape; one task for all destinations of that shape."""
+
+    shape: str = luigi.Parameter()
+
+    def requires(self) -> FetchBlobs:
+        """The blobs."""
+        return FetchBlobs(run_dir=self.run_dir, image=self.image)
+
+    def output(self) -> CheckpointTarget:
+        """``checkpoints/<image key>/ConvertMediaTypes-<shape>.json``."""
+        return self.workspace.checkpoint(self.image, self.task_family, f"{self.task_family}-{self.shape}")
+
+    def perform(self) -> Result:
+        """Convert; the store keeps the source's bytes too."""
+        selection = self.requires().requires().selection()
+        made = convert(self.workspace.store, selection, self.workspace.shapes[self.shape])
+        return {
+            "root": made.root.to_document(),
+            "changes": [_change(change) for change in made.changes],
+            "losses": list(made.losses),
+        }
+
+
+class _DeliveryStep(_Step):
+    """A task about one delivery of the plan."""
+
+    delivery: str = luigi.Parameter()
+
+    @property
+    def job(self) -> Delivery:
+        """The delivery in the plan."""
+        return self.workspace.plan.deliveries[self.delivery]
+
+    def output(self) -> CheckpointTarget:
+        """``checkpoints/<delivery key>/<task>.json``."""
+        return self.workspace.checkpoint(self.delivery, self.task_family)
+
+    def conversion(self, member: Member) -> ConvertMediaTypes:
+        """Return the task that makes one member."""
+        return ConvertMediaTypes(run_dir=self.run_dir, image=member.image, shape=member.shape.key())
+
+
+class WriteImage(_DeliveryStep):
+    """Write one destination: an image into a layout or folder, or all images of one archive."""
+
+    def requires(self) -> list[ConvertMediaTypes]:
+        """The images in the destination's form."""
+        return [self.conversion(member) for member in self.job.members]
+
+    def perform(self) -> Result:
+        """Write; the destination is whole and durable, or as it was."""
+        job, store = self.job, self.workspace.store
+        total = 0
+        with open_sink(PathReference(job.transport, job.path, "", None)) as sink:
+            for member, made in zip(job.members, self.requires(), strict=True):
+                total += write(store, descriptor(made.result()["root"]), sink, member.name)
+        return {"bytes": total}
+
+
+class VerifyDigests(_DeliveryStep):
+    """Read the destination back and hash everything: with this checkpoint an image counts as done."""
+
+    resources: ClassVar[dict[str, Any]] = {}
+
+    def requires(self) -> WriteImage:
+        """What is to be read back."""
+        return WriteImage(run_dir=self.run_dir, delivery=self.delivery)
+
+    def perform(self) -> Result:
+        """Verify every member; a finding undoes the write's checkpoint, so that the next run writes anew."""
+        walks = [self._verified(member) for member in self.job.members]
+        images: list[Json] = [
+            {"reference": self.job.reference(member), "digest": str(walk.root.digest)}
+            for member, walk in zip(self.job.members, walks, strict=True)
+            if walk.root
+        ]
+        return {
+            "images": images,
+            "manifests": sum(walk.manifests for walk in walks),
+            "blobs": sum(walk.blobs for walk in walks),
+            "bytes": sum(walk.bytes for walk in walks),
+        }
+
+    def _verified(self, member: Member) -> Verified:
+        reference = self.job.reference(member)
+        expected = descriptor(self.conversion(member).result()["root"])
+        source = self.workspace.source(reference)
+        try:
+            # A docker-archive holds no manifest; its config and layers stand for the image.
+            archive = self.job.transport == "docker-archive"
+            walk = verify(source, None if archive else expected.digest, self.workspace.seen)
+            if archive and not walk.findings and not self._same_image(source.manifest(), expected):
+                raise ContentError(f"{reference}: holds another image than was written")
+        finally:
+            source.close()
+        if walk.findings:
+            self._undo(walk)
+            first = walk.findings[0]
+            more = f" (and {len(walk.findings) - 1} more)" if len(walk.findings) > 1 else ""
+            raise ContentError(
+                f"{reference}: {first.digest} is {first.fault}: {first.why}{more}", advice="run again to write it anew"
+            )
+        return walk
+
+    def _same_image(self, found: object, expected: Any) -> bool:
+        wanted = load(self.workspace.store, expected)
+        return (
+            isinstance(found, Image)
+            and isinstance(wanted, Image)
+            and [blob.digest for blob in found.blobs] == [blob.digest for blob in wanted.blobs]
+        )
+
+    def _undo(self, walk: Verified) -> None:
+        """A damaged file may be the store's own, by hard link: nothing of the image is trusted any more."""
+        for finding in walk.findings:
+            self.workspace.store.discard(finding.digest)
+        self.requires().output().remove()
+        for conversion in self.requires().requires():
+            conversion.output().remove()
+            conversion.requires().output().remove()
+
+
+def _change(change: Change) -> Json:
+    return {"kind": change.kind, "old": change.old.to_document(), "new": change.new.to_document()}

@@ -1,0 +1,80 @@
+"""One process's view of a run folder: the plan, the store, connections, threads for large blobs.
+
+Tasks hold only keys; they find everything else here by the run folder's path.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+from transship.pipeline.reference import parse_reference
+
+from transship.pipeline.convert.shape import Shape
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.jobs import Plan
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.registry.registries import Registries
+from transship.pipeline.report import CHECKPOINTS
+from transship.pipeline.store import Store
+from transship.pipeline.transport import Source
+from transship.pipeline.transports import open_source
+from transship.pipeline.verify import Seen
+from transship.tasks.checkpoint import CheckpointTarget, Result
+
+OnBytes: TypeAlias = Callable[[Descriptor, int], None]
+_open: "dict[Path, Workspace]" = {}
+
+
+class Workspace:
+    """The open run folder; made once a process and run, found again by `Workspace.of`."""
+
+    def __init__(self, root: Path, plan: Plan, registries: Registries, blob_threads: int, on_bytes: OnBytes) -> None:
+        self.root = root
+        self.plan = plan
+        self.shapes: dict[str, Shape] = {
+            member.shape.key(): member.shape for delivery in plan.deliveries.values() for member in delivery.members
+        }
+        self.registries = registries
+        self.store = Store(root)
+        self.pool = ThreadPoolExecutor(blob_threads, "blob")
+        self.seen = Seen()
+        self.on_bytes = on_bytes
+        self._checkpoints: dict[Path, Result] = {}
+        self._lock = threading.Lock()
+        _open[root] = self
+
+    @classmethod
+    def of(cls, root: str) -> "Workspace":
+        """Return the workspace that this process opened for the run folder ``root``."""
+        return _open[Path(root)]
+
+    def checkpoint(self, key: str, task: str, name: str = "") -> CheckpointTarget:
+        """Return the target of ``task`` for the image or delivery ``key``; ``name`` tells several apart."""
+        path = self.root / CHECKPOINTS / key / f"{name or task}.json"
+        return CheckpointTarget(path, task, self._checkpoints)
+
+    def source(self, reference: str) -> Source:
+        """Open ``reference`` for reading."""
+        return open_source(parse_reference(reference), self.registries)
+
+    def sync(self) -> None:
+        """Make everything written so far durable, checkpoints too (sync(2))."""
+        os.sync()
+
+    def close(self) -> None:
+        """End threads and connections; idempotent."""
+        _open.pop(self.root, None)
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.registries.close()
+
+
+def descriptor(document: object) -> Descriptor:
+    """Return the descriptor of a checkpoint's object, which its schema has accepted."""
+    if not isinstance(document, dict):
+        raise ContentError("checkpoint: descriptor is not an object")
+    return Descriptor(MediaType(document["mediaType"]), Digest.parse(document["digest"]), document["size"])
