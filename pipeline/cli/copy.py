@@ -1,0 +1,106 @@
+"""``transship copy``: one image, no run folder."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from transship.pipeline.reference import PathReference, Reference, parse_reference
+
+from transship.pipeline.cli.folder import connect
+from transship.pipeline.cli.options import add_source_options, source_settings
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.shape import Shape, bounded
+from transship.pipeline.copy import Platforms, convert, fetch_blobs, fetch_manifest, resolve, write
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError, UsageError
+from transship.pipeline.registry.registries import Registries
+from transship.pipeline.store import Store
+from transship.pipeline.transports import open_sink, open_source
+from transship.pipeline.verify import verify
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``copy``."""
+    parser.add_argument("source", metavar="SRC", help="transport:reference")
+    parser.add_argument("destination", metavar="DST", help="transport:reference")
+    parser.add_argument("-a", "--all", action="store_true", help="copy every platform of a multi-platform image")
+    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
+    parser.add_argument("-f", "--format", choices=("oci", "v2s2"), default="", help="manifest format to write")
+    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
+    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
+    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="1 to 9, zstd 1 to 20")
+    parser.add_argument("--dest-decompress", action="store_true", help="unpack the layers")
+    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    add_source_options(parser, "src-")
+    parser.set_defaults(perform=perform)
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Copy and verify one image; return 0."""
+    source, destination = parse_reference(options.source), parse_reference(options.destination)
+    if not isinstance(destination, PathReference):
+        raise UsageError(f"{destination}: cannot be written yet", advice="write to oci:, dir: or an archive")
+    registries = connect({}, source_settings(options, "src-"))
+    # Beside the destination, so that blobs are linked and not copied.
+    near = Path(destination.path).resolve().parent
+    if not near.is_dir():
+        raise UsageError(f"{near}: no such folder", advice="make it first")
+    scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
+    try:
+        digest = _copy(source, destination, options, registries, scratch)
+    finally:
+        registries.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    if options.digestfile:
+        Path(options.digestfile).write_text(str(digest))
+    if not options.quiet:
+        print(f"{destination}: {digest}", file=sys.stderr)
+    return 0
+
+
+def _copy(
+    reference: Reference, destination: PathReference, options: argparse.Namespace, registries: Registries, scratch: Path
+) -> Digest:
+    shape = bounded(_shape(options), destination.transport)
+    if shape.single and options.all:
+        raise UsageError(f"{destination}: holds one platform", advice="leave out --all")
+    store = Store(scratch)
+    source = open_source(reference, registries)
+    try:
+        selection = resolve(source, store, fetch_manifest(source, store), _platforms(options))
+        fetch_blobs(source, store, selection)
+    finally:
+        source.close()
+    made = convert(store, selection, shape)
+    for loss in made.losses:
+        print(f"transship: lost in conversion: {loss}", file=sys.stderr)
+    with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
+        write(store, made.root, sink, destination.name)
+    written = open_source(destination, registries)
+    try:
+        walk = verify(written, None if destination.transport == "docker-archive" else made.root.digest)
+    finally:
+        written.close()
+    if walk.findings:
+        raise ContentError(f"{destination}: {walk.findings[0].why}")
+    return made.root.digest
+
+
+def _platforms(options: argparse.Namespace) -> Platforms:
+    if options.all and options.platform:
+        raise UsageError("copy: --all and --platform exclude each other", advice="leave one out")
+    return "all" if options.all else (options.platform or "host")
+
+
+def _shape(options: argparse.Namespace) -> Shape:
+    if options.dest_decompress and options.dest_compress_format:
+        raise UsageError("copy: --dest-decompress and --dest-compress-format exclude each other", advice="choose one")
+    layers = Compression(options.dest_compress_format) if options.dest_compress_format else None
+    if options.dest_decompress:
+        layers = Compression.NONE
+    manifests = {"oci": "oci", "v2s2": "docker"}.get(options.format, "keep")
+    return Shape(manifests, options.config, layers, options.dest_compress_level)  # type: ignore[arg-type]

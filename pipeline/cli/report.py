@@ -1,0 +1,68 @@
+"""``transship report``: what happened to every image."""
+
+import argparse
+import html
+import json
+from pathlib import Path
+
+from transship.pipeline.cli.folder import open_run
+from transship.pipeline.cli.progress import size
+from transship.pipeline.disk import write_durably
+from transship.pipeline.report import Line, fold, report
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``report``."""
+    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    parser.add_argument("--html", metavar="FILE", default="", help="write a self-contained page")
+    parser.set_defaults(perform=perform)
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Print the report; return 1 where an image is not verified, else 0."""
+    root, plan = open_run(options.run)
+    lines = list(fold(root, plan))
+    if options.html:
+        write_durably(Path(options.html), _page(plan.name, lines).encode())
+    elif options.json:
+        print(json.dumps(report(root, plan), indent=2, ensure_ascii=False))
+    else:
+        _print(lines)
+    return 0 if all(line.state == "verified" for line in lines) else 1
+
+
+def _print(lines: list[Line]) -> None:
+    for line in lines:
+        print(f"{line.state}: {line.source} -> {line.destination}")
+        if line.new:
+            print(f"  {line.old} -> {line.new}" if line.new != line.old else f"  {line.old} (unchanged)")
+        print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {line.changes} digests or media types changed")
+        for loss in line.losses:
+            print(f"  lost: {loss}")
+        if line.error:
+            print(f"  error in {line.task}: {line.error}{' (may pass: run again)' if line.retriable else ''}")
+    verified = sum(line.state == "verified" for line in lines)
+    print(f"{verified} of {len(lines)} images verified; policy: none")
+
+
+def _page(name: str, lines: list[Line]) -> str:
+    rows = "".join(
+        f"<tr class={line.state}><td>{line.state}<td>{_escape(line.source)}<td>{_escape(line.destination)}"
+        f"<td><code>{line.old[:19]}</code><td><code>{line.new[:19]}</code><td>{size(line.bytes)}"
+        f"<td>{_escape('; '.join(line.losses))}<td>{_escape(line.error)}</tr>\n"
+        for line in lines
+    )
+    verified = sum(line.state == "verified" for line in lines)
+    return (
+        f"<!doctype html><meta charset=utf-8><title>{_escape(name)}</title>"
+        "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}"
+        "td,th{padding:.3em .6em;border-bottom:1px solid #ccc;text-align:left}.failed{background:#fdd}</style>"
+        f"<h1>{_escape(name)}</h1><p>{verified} of {len(lines)} images verified</p>"
+        "<table><tr><th>state<th>source<th>destination<th>old<th>new<th>read<th>lost<th>error</tr>\n"
+        f"{rows}</table>\n"
+    )
+
+
+def _escape(text: str) -> str:
+    return html.escape(text)

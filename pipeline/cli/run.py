@@ -1,0 +1,155 @@
+"""``transship run``: the main job."""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from transship.pipeline.cli.folder import connect
+from transship.pipeline.cli.progress import STYLES, Progress, make_progress
+from transship.pipeline.errors import UsageError
+from transship.pipeline.jobs import Plan
+from transship.pipeline.manifest.document import dump
+
+if TYPE_CHECKING:
+    from transship.tasks.run import OnDelivery
+
+_SHOWN_FAILURES: Final = 20
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``run``."""
+    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
+    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
+    parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
+    parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
+    parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
+    parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
+    parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")
+    parser.add_argument("--progress", choices=STYLES, default="auto", help="how to show progress (default: auto)")
+    parser.set_defaults(perform=perform)
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Run the batch; return 0 where every image is verified, 1 where some failed."""
+    # Luigi costs 0.2 s to import, which a wrong batch file should not.
+    path = Path(options.batch)
+    raw = _read(path)
+    digest = hashlib.sha256(raw + str(path.resolve().parent).encode()).hexdigest()
+    name = options.name or _name_of(path, raw)
+    root = (Path(options.runs) / name).resolve()
+    if options.dry_run:
+        print(json.dumps(_expand(path, digest).document(), indent=2, ensure_ascii=False))
+        return 0
+    return _run(options, path, digest, root)
+
+
+def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
+    from transship.pipeline.plan_file import read_plan, save_plan  # noqa: PLC0415
+    from transship.pipeline.report import report  # noqa: PLC0415
+    from transship.tasks.run import execute, locked, refresh  # noqa: PLC0415
+    from transship.tasks.workspace import Workspace  # noqa: PLC0415
+
+    before = read_plan(root)
+    # Selectors pin too: the plan is made anew only when the batch file changed, or on request.
+    reuse = before is not None and before.batch_digest == digest and not options.refresh
+    plan = before if reuse and before is not None else _expand(path, digest)
+    with locked(root):
+        if not reuse:
+            save_plan(root, plan)
+        progress = make_progress(options.progress, len(plan.deliveries))
+        workspace = Workspace(root, plan, connect(plan.registries), _blob_threads(), progress.bytes)
+        try:
+            if options.refresh:
+                print(f"{refresh(workspace)} images changed at their source", file=sys.stderr)
+            threads = options.workers or default_workers()
+            outcome = execute(workspace, threads, _announce(plan, progress), fail_fast=options.fail_fast)
+        except KeyboardInterrupt:
+            workspace.store.cancelled.set()
+            progress.close()
+            raise
+        workspace.close()
+        progress.close()
+        if outcome.ran or not (root / "report.json").exists():
+            (root / "report.json").write_bytes(dump(report(root, plan)))
+    return _conclude(root, plan, outcome.seconds, outcome.succeeded)
+
+
+def default_workers() -> int:
+    """Return how many images to work on at once: most of the work waits for the network or the disk."""
+    return max(4, min(16, 2 * (os.cpu_count() or 1)))
+
+
+def _blob_threads() -> int:
+    return max(4, 2 * (os.cpu_count() or 1))
+
+
+def _announce(plan: Plan, progress: Progress) -> "OnDelivery":
+    def heard(key: str, verified: bool) -> None:
+        delivery = plan.deliveries.get(key)
+        progress.delivery(delivery.reference(delivery.members[0]) if delivery else key, verified)
+
+    return heard
+
+
+def _conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
+    from transship.pipeline.report import fold  # noqa: PLC0415
+
+    images = sum(len(delivery.members) for delivery in plan.deliveries.values())
+    if succeeded:
+        print(f"{images} images verified in {seconds:.1f} s; report: {root / 'report.json'}")
+        return 0
+    lines = list(fold(root, plan))
+    bad = [line for line in lines if line.state != "verified"]
+    for line in bad[:_SHOWN_FAILURES]:
+        retry = " (may pass: run again)" if line.retriable else ""
+        print(f"{line.source} -> {line.destination}: {line.error or 'not done'}{retry}", file=sys.stderr)
+    if len(bad) > _SHOWN_FAILURES:
+        print(f"... and {len(bad) - _SHOWN_FAILURES} more: transship report {root}", file=sys.stderr)
+    print(
+        f"{len(lines) - len(bad)} images verified, {len(bad)} not, in {seconds:.1f} s; report: {root / 'report.json'}"
+    )
+    return 1
+
+
+def _expand(path: Path, digest: str) -> Plan:
+    from transship.pipeline.batch import read_batch  # noqa: PLC0415
+    from transship.pipeline.reference import DockerReference  # noqa: PLC0415
+
+    from transship.pipeline.planning import plan_batch  # noqa: PLC0415
+
+    def tags(reference: DockerReference) -> "list[str]":
+        registries = connect({})
+        try:
+            return list(registries.client(reference.registry).list_tags(reference.repository))
+        finally:
+            registries.close()
+
+    return plan_batch(read_batch(path, tags), digest)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", advice="name a batch file") from error
+
+
+def _name_of(path: Path, raw: bytes) -> str:
+    found = re.search(rb"^name:\s*[\"']?([^\s\"'#]+)", raw, re.MULTILINE)
+    name = found[1].decode("utf-8", "replace") if found else path.stem
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{path}: name {name!r} is not fit for a folder", advice="use letters, digits, . _ -")
+    return name
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected a number from 1")
+    return value

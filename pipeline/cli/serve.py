@@ -1,0 +1,1 @@
+"""``transship serve``: a read-only registry over files."""

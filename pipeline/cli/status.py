@@ -1,0 +1,31 @@
+"""``transship status``: where every image of a run stands, also while it runs."""
+
+import argparse
+import json
+from collections import Counter
+
+from transship.pipeline.cli.folder import open_run
+from transship.pipeline.report import fold
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``status``."""
+    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(perform=perform)
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Print the states; return 0 whatever they are."""
+    root, plan = open_run(options.run)
+    lines = list(fold(root, plan))
+    counts = Counter(line.state for line in lines)
+    if options.json:
+        images = [{"source": ln.source, "destination": ln.destination, "state": ln.state} for ln in lines]
+        print(json.dumps({"name": plan.name, "states": dict(counts), "images": images}, indent=2))
+        return 0
+    for line in lines:
+        if line.state != "verified":
+            print(f"{line.state:9} {line.source} -> {line.destination}{': ' + line.error if line.error else ''}")
+    print(f"{plan.name}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    return 0
