@@ -132,7 +132,7 @@ def test_nothing_can_be_written(port: int, method: str) -> None:
 def test_catalog_and_tags_come_in_pages(tmp_path: Path) -> None:
     write_layout(tmp_path / "many", {f"app:v{n}": IMAGE for n in range(5)} | {"zoo:v1": IMAGE})
     with served(tmp_path / "many") as port:
-        assert json.loads(Reply(port, "/v2/_catalog").body) == {"repositories": ["app", "many", "zoo"]}
+        assert json.loads(Reply(port, "/v2/_catalog").body) == {"repositories": ["app", "zoo"]}
         tags: list[str] = []
         target = "/v2/app/tags/list?n=2"
         while target:

@@ -41,7 +41,7 @@ def answer(contents: Contents, target: str) -> Answer:
     if path in ("/v2", "/v2/"):
         return Answer(200, b"{}", {"Content-Type": _JSON})
     if path == "/v2/_catalog":
-        return _page(path, "repositories", contents.names, asked)
+        return _page(path, "repositories", (name for name, tags in contents.names.items() if tags), asked)
     return _below(contents, path, asked)
 
 
