@@ -1,0 +1,80 @@
+"""The transports: which Source and Sink a reference means. Each is imported when first asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import DockerReference, PathReference, Reference
+from transship.pipeline.transport import Sink, Source
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.registries import Registries
+
+# Imports stand in the functions: a command loads the one transport that it uses.
+# ruff: noqa: PLC0415
+
+_WRITABLE = "write to oci:, oci-archive:, docker-archive: or dir:"
+_READABLE = "read from docker://, oci:, oci-archive:, docker-archive: or dir:"
+
+
+def open_source(reference: Reference, registries: "Registries") -> Source:
+    """Return the Source of ``reference``; the caller closes it.
+
+    Raises:
+        UsageError: images cannot be read from that transport.
+        Error: as its Source's constructor does.
+    """
+    if isinstance(reference, DockerReference):
+        from transship.pipeline.transports.docker import DockerSource
+
+        return DockerSource(registries.client(reference.registry), reference)
+    if not isinstance(reference, PathReference):
+        raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+    path = Path(reference.path)
+    if reference.transport == "oci":
+        from transship.pipeline.transports.oci import OciSource
+
+        return OciSource(path, reference.name, reference.index)
+    if reference.transport == "oci-archive":
+        from transship.pipeline.transports.oci_archive import OciArchiveSource
+
+        return OciArchiveSource(path, reference.name, reference.index)
+    if reference.transport == "docker-archive":
+        from transship.pipeline.transports.docker_archive import DockerArchiveSource
+
+        return DockerArchiveSource(path, reference.name, reference.index)
+    if reference.transport == "dir":
+        from transship.pipeline.transports.directory import DirectorySource
+
+        return DirectorySource(path)
+    raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+
+
+def open_sink(reference: Reference) -> Sink:
+    """Return the Sink of ``reference``; entering it begins the write. Names are given to `Sink.put_manifest`.
+
+    An archive is replaced whole: the images for one file go through one Sink.
+
+    Raises:
+        UsageError: images cannot be written to that transport.
+    """
+    if not isinstance(reference, PathReference):
+        raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+    path = Path(reference.path)
+    if reference.transport == "oci":
+        from transship.pipeline.transports.oci import OciSink
+
+        return OciSink(path)
+    if reference.transport == "oci-archive":
+        from transship.pipeline.transports.oci_archive import OciArchiveSink
+
+        return OciArchiveSink(path)
+    if reference.transport == "docker-archive":
+        from transship.pipeline.transports.docker_archive import DockerArchiveSink
+
+        return DockerArchiveSink(path)
+    if reference.transport == "dir":
+        from transship.pipeline.transports.directory import DirectorySink
+
+        return DirectorySink(path)
+    raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)

@@ -1,0 +1,240 @@
+"""``docker-archive:``, what ``docker save`` writes and ``docker load`` reads: images with plain layers in a tar.
+
+Read are the old form (a folder a layer, links between them) and the new one (an OCI layout with a
+manifest.json). Format: Docker "Image Specification v1.2", "Combined Image JSON + Filesystem Changeset Format".
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
+from transship.pipeline.manifest.config import ImageConfig
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, dump, load
+from transship.pipeline.manifest.fields import Fields
+from transship.pipeline.manifest.media_types import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    UNCOMPRESSED,
+)
+from transship.pipeline.manifest.views import Image, Manifest, parse
+from transship.pipeline.reference import DockerReference
+from transship.pipeline.transport import RangeRefusedError, StoredBlob
+from transship.pipeline.transports.oci import refuse_unaccepted
+from transship.pipeline.transports.pieces import Pieces
+from transship.pipeline.transports.tar import Archive, Member
+from transship.pipeline.transports.tar_writer import TarWriter, refuse_foreign
+
+MANIFEST: Final = "manifest.json"
+_LISTED: Final = 10
+_IMAGES: Final = "images"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One image of manifest.json."""
+
+    config: str
+    names: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+class DockerArchiveSource:
+    """One image of an archive, as a Docker manifest made here over its layers, uncompressed.
+
+    A layer's digest is the diff ID that the config says, so that whoever reads it checks that too.
+    """
+
+    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
+        """Open the archive and read its manifest.json; raises as `Archive` and `Source.manifest` do."""
+        self._path = path
+        self._archive = Archive(path)
+        try:
+            self._entry = _choose(self._entries(), name, index, str(path))
+        except BaseException:
+            self.close()
+            raise
+        self._layers: dict[Digest, tuple[Member, Compression]] = {}
+        self._config = b""
+        self._image: Manifest | None = None
+
+    def manifest(self, instance: Digest | None = None) -> Manifest:
+        """Return the manifest made of the archive, as `Source.manifest` says."""
+        if self._image is None:
+            self._image = self._synthesised()
+        if instance is not None and instance != self._image.digest:
+            raise NotFoundError(f"{self._path}: no manifest {instance}")
+        return self._image
+
+    def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
+        """Open a layer or the config, as `Source.blob` says; a compressed layer only from its first byte."""
+        self.manifest()
+        found = self._layers.get(wanted.digest)
+        if found is None:
+            if wanted.digest != Digest.of(self._config, wanted.digest.algorithm):
+                raise NotFoundError(f"{self._path}: no blob {wanted.digest}")
+            return io.BytesIO(self._config[start:])
+        member, packing = found
+        if packing is Compression.NONE:
+            return self._archive.open(member, start)
+        if start:
+            raise RangeRefusedError(f"{self._path}: {shown(member.name)} is compressed and read from its start only")
+        return io.BufferedReader(Pieces(decompressed(self._archive.open(member), packing)))
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+    def _entries(self) -> list[_Entry]:
+        where = f"{self._path} {MANIFEST}"
+        try:
+            raw = self._archive.read(self._archive.find(MANIFEST), MAX_DOCUMENT - 64)
+        except NotFoundError as error:
+            raise NotFoundError(f"{self._path}: no {MANIFEST} in it", advice="is it a docker archive?") from error
+        # The strict reader takes objects, manifest.json is a list.
+        document = load(b'{"%b":%b}' % (_IMAGES.encode(), raw), where)
+        if len(document) != 1:
+            raise ContentError(f"{where}: not a list of images")
+        return [
+            _Entry(fields.text("Config"), fields.texts("RepoTags"), fields.texts("Layers"))
+            for fields in Fields(document, where).objects(_IMAGES)
+        ]
+
+    def _synthesised(self) -> Manifest:
+        member = self._archive.find(self._entry.config, follow=True)
+        self._config = self._archive.read(member, MAX_DOCUMENT)
+        what = f"{self._path} config {shown(self._entry.config)}"
+        digest = Digest.of(self._config)
+        said = Path(self._entry.config).name.removesuffix(".json")
+        if len(said) == len(digest.hex) and said != digest.hex:
+            raise ContentError(f"{what}: digest does not match: it hashes to {digest.hex}")
+        diff_ids = ImageConfig.parse(self._config, what).diff_ids
+        if len(diff_ids) != len(self._entry.layers):
+            raise ContentError(f"{what}: {len(diff_ids)} diff IDs for {len(self._entry.layers)} layers")
+        layers = [self._layer(diff_id, name) for diff_id, name in zip(diff_ids, self._entry.layers, strict=True)]
+        config = Descriptor(DOCKER_CONFIG, digest, len(self._config))
+        described: list[Json] = [layer.to_document() for layer in layers]
+        document: dict[str, Json] = {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": config.to_document(),
+            "layers": described,
+        }
+        return parse(dump(document), DOCKER_MANIFEST, str(self._path))
+
+    def _layer(self, diff_id: Digest, name: str) -> Descriptor:
+        member = self._archive.find(name, follow=True)
+        packing = self._archive.compression(member)
+        self._layers[diff_id] = (member, packing)
+        size = member.size
+        if packing is not Compression.NONE:
+            size = sum(len(piece) for piece in decompressed(self._archive.open(member), packing))
+        return Descriptor(DOCKER_LAYER, diff_id, size)
+
+
+class DockerArchiveSink:
+    """Collects images and writes them into one tar on commit; an archive there before is replaced then."""
+
+    accepts = frozenset({DOCKER_MANIFEST})
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tar = TarWriter(path)
+        self._blobs: dict[Digest, StoredBlob] = {}
+        self._images: dict[Digest, tuple[tuple[str, ...], set[str]]] = {}
+
+    def __enter__(self) -> Self:
+        """Refuse a destination that is no archive; raises as `refuse_foreign` does."""
+        refuse_foreign(self._path)
+        return self
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Say whether the blob was put already."""
+        found = self._blobs.get(wanted.digest)
+        return found is not None and found.descriptor.size == wanted.size
+
+    def put_blob(self, content: StoredBlob) -> None:
+        """Note a blob, read on commit."""
+        self._blobs[content.descriptor.digest] = content
+
+    def put_manifest(self, manifest: Manifest, name: str | None) -> None:
+        """Note an image under ``name``, fully qualified in the archive; its own manifest is not kept.
+
+        Raises:
+            ContentError: it is no Docker image manifest, or its layers are not the plain ones that
+                its config names.
+            UsageError: it names a blob that was not put.
+        """
+        refuse_unaccepted(manifest.media_type, self.accepts, "a docker archive")
+        if not isinstance(manifest, Image):
+            raise AssertionError("the media type of an image, another view")
+        config = self._put(manifest.config, f"{manifest.config.digest.hex}.json")
+        diff_ids = ImageConfig.parse(config.path.read_bytes(), f"config {manifest.config.digest}").diff_ids
+        if tuple(layer.digest for layer in manifest.layers) != diff_ids:
+            raise ContentError(
+                f"manifest {manifest.digest}: its layers are not those of its config's diff IDs",
+                advice="a docker archive holds uncompressed layers; the image or its conversion is damaged",
+            )
+        for layer in manifest.layers:
+            if layer.media_type not in UNCOMPRESSED:
+                raise ContentError(f"layer {layer.digest}: a docker archive cannot hold {shown(layer.media_type)}")
+            self._put(layer, f"{layer.digest.hex}.tar")
+        layers = tuple(f"{layer.digest.hex}.tar" for layer in manifest.layers)
+        _, names = self._images.setdefault(manifest.config.digest, (layers, set()))
+        if name:
+            names.add(_qualified(name))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the archive where ``kind`` is None, durable on return."""
+        if kind is not None:
+            return
+        images: list[dict[str, Json]] = [
+            {"Config": f"{config.hex}.json", "RepoTags": [*sorted(names)], "Layers": [*layers]}
+            for config, (layers, names) in self._images.items()
+        ]
+        ordered = sorted(images, key=lambda image: (image["RepoTags"], image["Config"]))
+        self._tar.add(MANIFEST, b"[%b]" % b",".join(dump(image) for image in ordered))
+        self._tar.write()
+
+    def _put(self, wanted: Descriptor, name: str) -> StoredBlob:
+        blob = self._blobs.get(wanted.digest)
+        if blob is None or blob.descriptor.size != wanted.size:
+            raise UsageError(f"docker archive {self._path}: blob {wanted.digest} was not put before its manifest")
+        self._tar.add(name, blob.path, wanted.size)
+        return blob
+
+
+def _qualified(name: str) -> str:
+    """Return a Docker name with its registry and tag; one outside the grammar as it is."""
+    try:
+        found = DockerReference.parse(name)
+    except UsageError:
+        return name
+    return f"{found.name}:{found.tag}"
+
+
+def _choose(entries: list[_Entry], name: str, position: int | None, where: str) -> _Entry:
+    if position is not None:
+        if position >= len(entries):
+            raise NotFoundError(f"{where}: no image @{position}", advice=f"it has {len(entries)}, from @0 on")
+        return entries[position]
+    names = sorted({tag for entry in entries for tag in entry.names})
+    offer = f"it has: {', '.join(shown(tag) for tag in names[:_LISTED]) or 'none with a name'}"
+    if name:
+        found = [entry for entry in entries if _qualified(name) in {_qualified(tag) for tag in entry.names}]
+        if len({entry.config for entry in found}) > 1:
+            raise ContentError(f"{where}: {len(found)} images are called {shown(name)!r}", advice="choose one by @N")
+        if not found:
+            raise NotFoundError(f"{where}: no image {shown(name)!r}", advice=offer)
+        return found[0]
+    if len(entries) != 1:
+        raise NotFoundError(f"{where}: {len(entries)} images, and none was named", advice=offer)
+    return entries[0]

@@ -1,0 +1,145 @@
+"""The index.json of an OCI layout, changed by many threads and processes at once.
+
+Processes take turns by a lock on the ``oci-layout`` file, which is never replaced; threads of one
+process hand their entries to whoever writes next, so that a burst of images costs few writes.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.errors import ConflictError, NotFoundError
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Object
+from transship.pipeline.transports.files import read_regular
+from transship.pipeline.transports.layout import INDEX, MARKER, Root, dump_index, merge, parse_index
+
+LOCK_SECONDS: Final = 120.0
+_POLL_SECONDS: Final = 0.002
+_MAX_POLL_SECONDS: Final = 0.05
+_REMEMBERED: Final = 64
+
+_State: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    roots: Sequence[Root]
+    done: bool = False
+    error: BaseException | None = None
+
+
+class IndexFile:
+    """The index.json of one layout, shared by the sinks of this process (`index_file`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[_Ticket] = []
+        self._queue = threading.Lock()
+        self._turn = threading.Lock()
+        self._known: tuple[_State, bytes, Object] | None = None
+
+    def add(self, roots: Sequence[Root]) -> None:
+        """Add ``roots``, those of other threads that wait with them; durable on return.
+
+        Raises:
+            ConflictError: another process holds the layout for over `LOCK_SECONDS`.
+            ContentError: the index.json there is malformed; it is left as it is.
+            TransportError: the disk refused; index.json is as it was.
+        """
+        ticket = _Ticket(roots)
+        with self._queue:
+            self._waiting.append(ticket)
+        with self._turn:
+            if not ticket.done:
+                self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+
+    def _lead(self) -> None:
+        with self._queue:
+            tickets, self._waiting = self._waiting, []
+        failure: BaseException | None = None
+        try:
+            self._write([root for ticket in tickets for root in ticket.roots])
+        except BaseException as error:
+            failure = error
+        for ticket in tickets:
+            ticket.error, ticket.done = failure, True
+
+    def _write(self, roots: list[Root]) -> None:
+        with self._locked():
+            old_raw, old = self._read()
+            new = merge(old, roots)
+            raw = dump_index(new, str(self._path))
+            if raw != old_raw:
+                self._known = None
+                write_durably(self._path / INDEX, raw)
+            self._known = (self._state(), raw, new)
+
+    def _read(self) -> tuple[bytes, Object]:
+        path = self._path / INDEX
+        try:
+            state = self._state()
+        except NotFoundError:
+            return b"", {}
+        if self._known is not None and self._known[0] == state:
+            return self._known[1:]
+        raw = read_regular(path, MAX_DOCUMENT)
+        return raw, parse_index(raw, str(self._path)).document
+
+    def _state(self) -> _State:
+        with at_disk(self._path / INDEX):
+            found = os.lstat(self._path / INDEX)
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        marker = self._path / MARKER
+        with at_disk(marker):
+            # Opened for writing: over NFS flock is a record lock, which needs that.
+            handle = os.open(marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._wait(handle)
+            yield
+        finally:
+            os.close(handle)
+
+    def _wait(self, handle: int) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        pause = _POLL_SECONDS
+        while True:
+            with at_disk(self._path / MARKER), suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if time.monotonic() > deadline:
+                raise ConflictError(
+                    f"{self._path}: another process has held its lock for {LOCK_SECONDS:.0f} s",
+                    advice="wait for it to end, or end it",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, _MAX_POLL_SECONDS)
+
+
+_files: dict[Path, IndexFile] = {}
+_files_lock: Final = threading.Lock()
+
+
+def index_file(path: Path) -> IndexFile:
+    """Return this process's `IndexFile` of the layout at ``path``.
+
+    Of two for one layout, after the least recent was forgotten, both are right: they take turns by its lock.
+    """
+    real = path.resolve()
+    with _files_lock:
+        found = _files.pop(real, None) or IndexFile(real)
+        _files[real] = found
+        if len(_files) > _REMEMBERED:
+            del _files[next(iter(_files))]
+    return found

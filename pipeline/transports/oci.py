@@ -1,0 +1,169 @@
+"""``oci:``, an OCI layout in a folder. Source: OCI image-spec image-layout.md."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from transship.pipeline.digest import Digest, check
+from transship.pipeline.disk import (
+    at_disk,
+    has_file,
+    link_or_copy,
+    scratch_beside,
+    sync_directory,
+    write_durably,
+)
+from transship.pipeline.errors import ContentError, NotFoundError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT
+from transship.pipeline.manifest.media_types import OCI_MANIFESTS, MediaType
+from transship.pipeline.manifest.views import Manifest, parse
+from transship.pipeline.transport import StoredBlob
+from transship.pipeline.transports.files import open_regular, read_regular
+from transship.pipeline.transports.index_file import index_file
+from transship.pipeline.transports.layout import (
+    INDEX,
+    MARKER,
+    MARKER_RAW,
+    Root,
+    blob_name,
+    check_marker,
+    choose,
+    conflict,
+    parse_index,
+)
+
+_MAX_MARKER: Final = 4096
+_BLOB_MODE: Final = 0o444
+
+
+class OciSource:
+    """One image of a layout, by name or position."""
+
+    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
+        """Read the layout's index; raises as `Source.manifest` does."""
+        self._path = path
+        try:
+            check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
+            raw = read_regular(path / INDEX, MAX_DOCUMENT)
+        except NotFoundError as error:
+            raise NotFoundError(f"{path} is no OCI layout: {error}") from error
+        self._root = choose(parse_index(raw, str(path)), name, index, str(path))
+
+    def manifest(self, instance: Digest | None = None) -> Manifest:
+        """Return a manifest, as `Source.manifest` says."""
+        digest = instance or self._root.digest
+        media_type = self._root.media_type if digest == self._root.digest else ""
+        what = f"{self._path} manifest {digest}"
+        raw = read_regular(self._path / blob_name(digest), MAX_DOCUMENT)
+        check(raw, digest, what)
+        return parse(raw, media_type, what)
+
+    def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
+        """Open a blob, as `Source.blob` says."""
+        return open_regular(self._path / blob_name(wanted.digest), start)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class OciSink:
+    """Adds images to a layout, made where there is none; many sinks, threads and processes may at once.
+
+    What a failed copy leaves are blobs and manifests that no name leads to: whole, and there for the next try.
+    """
+
+    accepts = OCI_MANIFESTS
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._roots: list[Root] = []
+        self._manifests: list[Path] = []
+        self._folders: set[Path] = set()
+
+    def __enter__(self) -> Self:
+        """Make the layout where there is none.
+
+        Raises:
+            ConflictError: the folder has something else in it.
+            ContentError: it is a layout of another version.
+        """
+        with at_disk(self._path):
+            self._path.mkdir(parents=True, exist_ok=True)
+        try:
+            check_marker(read_regular(self._path / MARKER, _MAX_MARKER), str(self._path))
+        except NotFoundError:
+            self._begin()
+        return self
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Say whether the blob is there, a regular file of its size."""
+        return has_file(self._path / blob_name(wanted.digest), wanted.size)
+
+    def put_blob(self, content: StoredBlob) -> None:
+        """Link or copy a blob in, as `Sink.put_blob` says."""
+        link_or_copy(content.path, self._blob(content.descriptor.digest))
+
+    def put_manifest(self, manifest: Manifest, name: str | None) -> None:
+        """Add a manifest, as `Sink.put_manifest` says.
+
+        Raises:
+            ContentError: it is none of `accepts`.
+        """
+        refuse_unaccepted(manifest.media_type, self.accepts, "an OCI layout")
+        path = self._blob(manifest.digest)
+        if not has_file(path, len(manifest.raw)) or read_regular(path, MAX_DOCUMENT) != manifest.raw:
+            write_durably(path, manifest.raw, mode=_BLOB_MODE, durable=False)
+        self._manifests.append(path)
+        if name is not None:
+            self._roots.append(Root.of(manifest, name))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Make all durable, then add the names, where ``kind`` is None."""
+        if kind is None:
+            for path in self._manifests:
+                with open_regular(path) as stream, at_disk(path):
+                    os.fsync(stream.fileno())
+            for folder in self._folders:
+                with at_disk(folder):
+                    sync_directory(folder)
+            if self._folders:
+                with at_disk(self._path):
+                    sync_directory(self._path / "blobs")
+            index_file(self._path).add(self._roots)
+
+    def _blob(self, digest: Digest) -> Path:
+        path = self._path / blob_name(digest)
+        if path.parent not in self._folders:
+            with at_disk(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(path.parent)
+        return path
+
+    def _begin(self) -> None:
+        """Write the marker; of several at once the first one's stays, for the lock is on it."""
+        marker = self._path / MARKER
+        with at_disk(self._path):
+            names = os.listdir(self._path)
+        if not all(name == MARKER or (name.startswith(f".{MARKER}.") and name.endswith(".partial")) for name in names):
+            if marker.exists():
+                return
+            raise conflict(str(self._path))
+        scratch = scratch_beside(marker)
+        try:
+            write_durably(scratch, MARKER_RAW)
+            with at_disk(marker), suppress(FileExistsError):
+                os.link(scratch, marker)
+        finally:
+            with suppress(OSError):
+                scratch.unlink()
+
+
+def refuse_unaccepted(media_type: MediaType, accepts: frozenset[MediaType], where: str) -> None:
+    """Raise `ContentError` unless ``media_type`` is one that ``where`` can hold."""
+    if media_type not in accepts:
+        raise ContentError(f"{where} cannot hold {media_type}", advice="convert the image, or choose another format")

@@ -1,0 +1,113 @@
+"""``oci-archive:``, an OCI layout in a tar. Written whole and at once, the same bytes every time."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from transship.pipeline.digest import Digest, check
+from transship.pipeline.errors import NotFoundError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import MAX_DOCUMENT
+from transship.pipeline.manifest.media_types import OCI_MANIFESTS
+from transship.pipeline.manifest.views import Manifest, parse
+from transship.pipeline.transport import StoredBlob
+from transship.pipeline.transports.layout import (
+    INDEX,
+    MARKER,
+    MARKER_RAW,
+    Root,
+    blob_name,
+    check_marker,
+    choose,
+    dump_index,
+    merge,
+    parse_index,
+)
+from transship.pipeline.transports.oci import refuse_unaccepted
+from transship.pipeline.transports.tar import Archive
+from transship.pipeline.transports.tar_writer import TarWriter, refuse_foreign
+
+_MAX_MARKER: Final = 4096
+
+
+class OciArchiveSource:
+    """One image of a layout in a tar, plain or compressed; links in it are refused."""
+
+    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
+        """Open the archive and read its index; raises as `Archive` and `Source.manifest` do."""
+        self._path = path
+        self._archive = Archive(path)
+        try:
+            check_marker(self._read(MARKER, _MAX_MARKER), str(path))
+            view = parse_index(self._read(INDEX, MAX_DOCUMENT), str(path))
+            self._root = choose(view, name, index, str(path))
+        except NotFoundError as error:
+            self.close()
+            raise NotFoundError(error.message, advice=error.advice or "is it an OCI archive?") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def manifest(self, instance: Digest | None = None) -> Manifest:
+        """Return a manifest, as `Source.manifest` says."""
+        digest = instance or self._root.digest
+        media_type = self._root.media_type if digest == self._root.digest else ""
+        what = f"{self._path} manifest {digest}"
+        raw = self._read(blob_name(digest), MAX_DOCUMENT)
+        check(raw, digest, what)
+        return parse(raw, media_type, what)
+
+    def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
+        """Open a blob, as `Source.blob` says."""
+        return self._archive.open(self._archive.find(blob_name(wanted.digest)), start)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+    def _read(self, name: str, limit: int) -> bytes:
+        return self._archive.read(self._archive.find(name), limit)
+
+
+class OciArchiveSink:
+    """Collects images and writes them into one tar on commit; an archive there before is replaced then."""
+
+    accepts = OCI_MANIFESTS
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tar = TarWriter(path)
+        self._roots: list[Root] = []
+
+    def __enter__(self) -> Self:
+        """Refuse a destination that is no archive; raises as `refuse_foreign` does."""
+        refuse_foreign(self._path)
+        return self
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Say whether the blob was put already."""
+        return self._tar.has(blob_name(wanted.digest), wanted.size)
+
+    def put_blob(self, content: StoredBlob) -> None:
+        """Note a blob, read on commit."""
+        self._tar.add(blob_name(content.descriptor.digest), content.path, content.descriptor.size)
+
+    def put_manifest(self, manifest: Manifest, name: str | None) -> None:
+        """Note a manifest, as `Sink.put_manifest` says.
+
+        Raises:
+            ContentError: it is none of `accepts`.
+        """
+        refuse_unaccepted(manifest.media_type, self.accepts, "an OCI archive")
+        self._tar.add(blob_name(manifest.digest), manifest.raw)
+        if name is not None:
+            self._roots.append(Root.of(manifest, name))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the archive where ``kind`` is None, durable on return."""
+        if kind is None:
+            self._tar.add(MARKER, MARKER_RAW)
+            self._tar.add(INDEX, dump_index(merge({}, self._roots), str(self._path)))
+            self._tar.write()

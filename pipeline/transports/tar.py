@@ -1,0 +1,271 @@
+"""Reading an untrusted tar through an index of its members.
+
+Nothing is ever extracted: members are read where they lie. Links are data, followed only inside
+the archive and only where the caller asks. Format: POSIX ustar and pax, with GNU long names.
+"""
+
+import io
+import os
+import posixpath
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.disk import at_disk
+from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BLOCK: Final = 512
+MAX_MEMBERS: Final = 200_000
+MAX_EXTENSION: Final = 1 << 20
+"""Bytes of one pax or long-name header; names are all that is read from them."""
+_MAX_LINKS: Final = 32
+_FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
+_LINKS: Final = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
+_MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of an archive: where its bytes lie. ``link`` is its target in the archive, empty for a file."""
+
+    name: str
+    offset: int
+    size: int
+    link: str = ""
+
+
+class Archive:
+    """An untrusted tar, plain or compressed, indexed by name. Reading from it is safe across threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and index ``path``; a compressed or unseekable one is spooled to an unnamed temporary file.
+
+        Raises:
+            NotFoundError: there is no such file.
+            ContentError: damaged, cut short, a name that stands twice or leads outside, a device.
+            TransportError: the disk refused.
+        """
+        self.path = path
+        with at_disk(path):
+            self._stream: io.FileIO | None = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            self._spool()
+            with at_disk(path):
+                self.members = _Index(self._handle, str(path)).read()
+        except BaseException:
+            self.close()
+            raise
+
+    def find(self, name: str, follow: bool = False) -> Member:
+        """Return the file called ``name``; a link is followed inside the archive where ``follow``, else refused.
+
+        Raises:
+            NotFoundError: there is none.
+            ContentError: it is a link not to be followed, or links go in a circle.
+        """
+        wanted = _clean(name, str(self.path))
+        for _ in range(_MAX_LINKS):
+            member = self.members.get(wanted)
+            if member is None:
+                raise NotFoundError(f"{self.path}: no member {shown(wanted)!r}")
+            if not member.link:
+                return member
+            if not follow:
+                raise ContentError(f"{self.path}: member {shown(wanted)!r} is a link", advice="links are refused there")
+            wanted = member.link
+        raise ContentError(f"{self.path}: links from member {shown(name)!r} go in a circle")
+
+    def open(self, member: Member, start: int = 0) -> io.BufferedReader:
+        """Open the bytes of ``member`` from ``start`` on."""
+        return io.BufferedReader(_Window(self._handle, member.offset + start, max(member.size - start, 0)), 1 << 17)
+
+    def read(self, member: Member, limit: int) -> bytes:
+        """Return the bytes of ``member``.
+
+        Raises:
+            ContentError: there are more than ``limit``.
+        """
+        if member.size > limit:
+            raise ContentError(f"{self.path}: member {shown(member.name)!r}: {member.size} bytes, over {limit}")
+        with at_disk(self.path), self.open(member) as stream:
+            return stream.read(member.size)
+
+    def compression(self, member: Member) -> Compression:
+        """Return how ``member`` is packed, by its first bytes."""
+        with at_disk(self.path):
+            return packing(os.pread(self._handle, min(4, member.size), member.offset))
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    @property
+    def _handle(self) -> int:
+        if self._stream is None:
+            raise TransportError(f"{self.path}: read after it was closed")
+        return self._stream.fileno()
+
+    def _spool(self) -> None:
+        source = self._stream
+        if source is None:
+            raise AssertionError("spooled after close")
+        with at_disk(self.path):
+            seekable = source.seekable()
+            packed = packing(os.pread(source.fileno(), 4, 0)) if seekable else Compression.NONE
+            if seekable and packed is Compression.NONE:
+                return
+            with source, tempfile.TemporaryFile(buffering=0) as spool:
+                for piece in decompressed(io.BufferedReader(source), packed):
+                    spool.write(piece)
+                self._stream = io.FileIO(os.dup(spool.fileno()))
+        if not seekable and packing(os.pread(self._handle, 4, 0)) is not Compression.NONE:
+            self._spool()
+
+
+class _Index:
+    """One pass over the headers of a tar."""
+
+    def __init__(self, handle: int, where: str) -> None:
+        self._handle = handle
+        self._where = where
+        self._size = os.fstat(handle).st_size
+        self._members: dict[str, Member] = {}
+        self._name = self._link = ""
+        self._pax_size: int | None = None
+
+    def read(self) -> dict[str, Member]:
+        position = 0
+        while block := os.pread(self._handle, BLOCK, position):
+            if not block.strip(b"\0"):
+                break
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                raise self._damaged(f"no tar header at byte {position}: {error}") from error
+            position = self._take(header, position + BLOCK)
+        if not position:
+            raise self._damaged("empty, not a tar")
+        return self._members
+
+    def _take(self, header: tarfile.TarInfo, data: int) -> int:
+        """Handle one header whose data begins at ``data``; return where the next header is."""
+        if header.type in {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE}:
+            self._extend(header, data)
+            return data + _padded(header.size)
+        name = _clean(self._name or header.name, self._where)
+        size = header.size if self._pax_size is None else self._pax_size
+        link = self._link or header.linkname
+        self._name = self._link = ""
+        self._pax_size = None
+        if header.type == tarfile.DIRTYPE:
+            return data
+        if header.type in _LINKS:
+            self._add(Member(name, data, 0, self._target(name, link, header.type)))
+            return data
+        if header.type not in _FILES:
+            raise self._damaged(f"member {shown(name)!r} is neither file, folder nor link")
+        self._check_size(name, data, size)
+        self._add(Member(name, data, size))
+        return data + _padded(size)
+
+    def _extend(self, header: tarfile.TarInfo, data: int) -> None:
+        if header.size > MAX_EXTENSION:
+            raise self._damaged(f"a name of {header.size} bytes, limit {MAX_EXTENSION}")
+        self._check_size("of a long name", data, header.size)
+        payload = os.pread(self._handle, header.size, data)
+        if header.type == tarfile.XHDTYPE:
+            self._pax(payload)
+        elif header.type == tarfile.XGLTYPE:
+            return
+        else:
+            text = payload.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            if header.type == tarfile.GNUTYPE_LONGNAME:
+                self._name = text
+            else:
+                self._link = text
+
+    def _pax(self, payload: bytes) -> None:
+        while payload.strip(b"\0"):
+            length, _, _ = payload.partition(b" ")
+            if not length.isdigit() or len(length) > 7 or not 4 < int(length) <= len(payload):
+                raise self._damaged("a damaged pax header")
+            key, _, value = payload[len(length) + 1 : int(length) - 1].partition(b"=")
+            payload = payload[int(length) :]
+            if key.startswith(b"GNU.sparse"):
+                raise self._damaged("a sparse file, which no image archive has")
+            if key == b"path":
+                self._name = value.decode("utf-8", "surrogateescape")
+            elif key == b"linkpath":
+                self._link = value.decode("utf-8", "surrogateescape")
+            elif key == b"size":
+                if not value.isdigit() or len(value) > 19:
+                    raise self._damaged("a damaged pax size")
+                self._pax_size = int(value)
+
+    def _check_size(self, name: str, data: int, size: int) -> None:
+        if size < 0 or data + size > self._size:
+            raise self._damaged(
+                f"cut short: member {shown(name)!r} has {size} bytes by its header, the file ends before"
+            )
+
+    def _target(self, name: str, link: str, kind: bytes) -> str:
+        base = posixpath.dirname(name) if kind == tarfile.SYMTYPE else ""
+        target = posixpath.normpath(posixpath.join(base, link))
+        if target.startswith(("../", "/")) or target in {"..", "."}:
+            raise self._damaged(f"link {shown(name)!r} leads outside, to {shown(link)!r}")
+        return target
+
+    def _add(self, member: Member) -> None:
+        if member.name in self._members:
+            raise self._damaged(f"member {shown(member.name)!r} stands twice: readers would disagree which counts")
+        if len(self._members) >= MAX_MEMBERS:
+            raise self._damaged(f"more than {MAX_MEMBERS} members")
+        self._members[member.name] = member
+
+    def _damaged(self, why: str) -> ContentError:
+        return ContentError(f"{self._where}: {why}")
+
+
+class _Window(io.RawIOBase):
+    """A part of an open file, read by position so that readers do not move each other."""
+
+    def __init__(self, handle: int, offset: int, size: int) -> None:
+        super().__init__()
+        self._handle = handle
+        self._offset = offset
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")[: self._left]
+        count = os.preadv(self._handle, [view], self._offset) if view else 0
+        self._offset += count
+        self._left -= count
+        return count
+
+
+def packing(start: bytes) -> Compression:
+    """Return how a file is packed, by its first bytes."""
+    return next((kind for magic, kind in _MAGIC if start.startswith(magic)), Compression.NONE)
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _clean(name: str, where: str) -> str:
+    """Return ``name`` without ``.`` and empty parts; the archive's root is ""."""
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise ContentError(f"{where}: member {shown(name)!r} leads outside the archive")
+    return "/".join(parts)

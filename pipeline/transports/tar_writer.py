@@ -1,0 +1,101 @@
+"""Writing a tar that has the same bytes every time: members sorted, modes, owners and times fixed."""
+
+import io
+import os
+import tarfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from transship.pipeline.compression import Compression
+from transship.pipeline.disk import at_disk, copy_range, scratch_beside, sync_directory
+from transship.pipeline.errors import ConflictError, NotFoundError
+from transship.pipeline.transports.tar import BLOCK, packing
+
+Content: TypeAlias = "bytes | Path"
+
+
+@dataclass(slots=True)
+class TarWriter:
+    """Collects members and writes them at once, sorted; modes, owners and times are fixed."""
+
+    path: Path
+    _contents: dict[str, tuple[Content, int]] = field(default_factory=dict)
+
+    def add(self, name: str, content: Content, size: int = 0) -> None:
+        """Add bytes, or a file of ``size`` bytes that stays as it is until `write`; idempotent by name."""
+        self._contents[name] = (content, len(content) if isinstance(content, bytes) else size)
+
+    def has(self, name: str, size: int) -> bool:
+        """Say whether ``name`` was added with ``size`` bytes."""
+        return name in self._contents and self._contents[name][1] == size
+
+    def write(self) -> None:
+        """Write the archive beside its path and rename it there, durable on return.
+
+        Raises:
+            TransportError: the disk refused; what was at the path is still there.
+        """
+        scratch = scratch_beside(self.path)
+        with at_disk(self.path):
+            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            try:
+                with io.FileIO(handle, "w") as stream:
+                    for name in sorted(self._contents):
+                        _append(stream, name, *self._contents[name])
+                    _write_all(stream, bytes(2 * BLOCK))
+                    os.fsync(handle)
+                os.rename(scratch, self.path)
+                sync_directory(self.path.parent)
+            except BaseException:
+                with suppress(OSError):
+                    scratch.unlink()
+                raise
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a destination that a sink must not replace.
+
+    Raises:
+        ConflictError: something is at ``path`` that is no archive and not empty.
+        NotFoundError: its folder is not there.
+    """
+    if not path.parent.is_dir():
+        raise NotFoundError(f"{path.parent}: no such folder", advice="make it first")
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise ConflictError(f"{path} is there and is no regular file", advice="name another file")
+    with at_disk(path), path.open("rb") as stream:
+        block = stream.read(BLOCK)
+    if block and packing(block) is Compression.NONE and not _is_header(block):
+        raise ConflictError(
+            f"{path} is there and is no archive of images; it is left as it is", advice="move it away or name another"
+        )
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _append(stream: io.FileIO, name: str, content: Content, size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o444
+    _write_all(stream, member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    if isinstance(content, bytes):
+        _write_all(stream, content)
+    else:
+        with content.open("rb", buffering=0) as source:
+            copy_range(source.fileno(), stream.fileno(), size)
+    _write_all(stream, bytes(-size % BLOCK))
+
+
+def _write_all(stream: io.FileIO, raw: bytes) -> None:
+    rest = memoryview(raw)
+    while rest:
+        rest = rest[stream.write(rest) :]
