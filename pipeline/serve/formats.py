@@ -1,10 +1,12 @@
 """The formats on disk as `Contents`: OCI layout, ``dir:`` and docker-archive, in a folder or a tar."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
+from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
@@ -22,12 +24,14 @@ from transship.pipeline.manifest.media_types import (
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.serve import naming
 from transship.pipeline.serve.contents import Contents, Extent, read_manifest
-from transship.pipeline.serve.files import Archive, Files, Folder, read
+from transship.pipeline.serve.files import Files, Folder, Tar, read
+from transship.pipeline.transports.files import open_regular
+from transship.pipeline.transports.layout import INDEX, blob_name, parse_index
+from transship.pipeline.transports.tar import packing
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
 """The annotation in which `docker save` and `ctr export` keep the whole name; ref.name has the tag alone."""
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_PACKED: Final = {Compression.GZIP: DOCKER_LAYER_GZIP, Compression.ZSTD: DOCKER_LAYER_ZSTD}
 
 
 def open_contents(path: Path) -> Contents:
@@ -40,9 +44,9 @@ def open_contents(path: Path) -> Contents:
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    files: Files = Folder(path) if path.is_dir() else Archive(path)
+    files: Files = Folder(path) if path.is_dir() else Tar(path)
     own = naming.repository_of(path)
-    if files.find("index.json"):
+    if files.find(INDEX):
         return Layout(files, own)
     if path.is_dir() and files.find("manifest.json"):
         return Directory(files, own)
@@ -58,8 +62,7 @@ class Layout:
 
     def __init__(self, files: Files, own: str) -> None:
         self._files = files
-        index = Fields(load(read(files, "index.json", MAX_DOCUMENT), "index.json"), "index.json")
-        entries = [Descriptor.read(entry) for entry in index.optional_objects("manifests")]
+        entries = parse_index(read(files, INDEX, MAX_DOCUMENT), own).manifests
         self._names = naming.table(((_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS), own)
 
     @property
@@ -73,7 +76,7 @@ class Layout:
 
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the blob lies."""
-        return self._files.find(f"blobs/{digest.algorithm}/{digest.hex}")
+        return self._files.find(blob_name(digest))
 
 
 class Directory:
@@ -162,23 +165,21 @@ class DockerArchive:
         return extent
 
     def _layer(self, extent: Extent, diff_id: Digest) -> Descriptor:
-        with extent.path.open("rb") as stream:
-            stream.seek(extent.offset)
-            magic = stream.read(min(len(_ZSTD), extent.length))
-            digest, media_type = diff_id, DOCKER_LAYER
-            if magic.startswith(_GZIP) or magic == _ZSTD:
-                digest = _hash(stream, magic, extent.length)
-                media_type = DOCKER_LAYER_GZIP if magic.startswith(_GZIP) else DOCKER_LAYER_ZSTD
+        media_type, digest = DOCKER_LAYER, diff_id
+        with open_regular(extent.path, extent.offset) as stream:
+            packed = packing(stream.read(min(4, extent.length)))
+            if packed is not Compression.NONE:
+                stream.seek(extent.offset)
+                media_type, digest = _PACKED[packed], _hash(stream, extent.length)
         self._blobs[digest] = extent
         return Descriptor(media_type, digest, extent.length)
 
 
-def _hash(stream: BinaryIO, read_already: bytes, length: int) -> Digest:
-    hasher = hashlib.sha256(read_already)
-    left = length - len(read_already)
-    while left and (data := stream.read(min(left, 1 << 20))):
+def _hash(stream: io.FileIO, length: int) -> Digest:
+    hasher = hashlib.sha256()
+    while length and (data := stream.read(min(length, 1 << 20))):
         hasher.update(data)
-        left -= len(data)
+        length -= len(data)
     return Digest("sha256", hasher.hexdigest())
 
 
