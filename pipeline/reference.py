@@ -1,0 +1,265 @@
+"""The grammar of image references, for every transport; no I/O.
+
+Sources: distribution/reference for docker names; containers-transports(5) for the rest.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError, UsageError, shown
+
+LAYOUTS: Final = frozenset({"oci", "oci-archive"})
+PATHS: Final = LAYOUTS | {"docker-archive", "dir"}
+OTHERS: Final = frozenset({"docker-daemon", "containers-storage", "sif", "tarball"})
+TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *sorted(OTHERS))
+
+_ALNUM: Final = "[A-Za-z0-9]+"
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])"
+    r"(?::[0-9]+)?"
+)
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LAYOUT_PART: Final = rf"{_ALNUM}(?:(?:[-._:@+]|--){_ALNUM})*"
+_LAYOUT_NAME: Final = re.compile(rf"{_LAYOUT_PART}(?:/{_LAYOUT_PART})*")
+_INDEX: Final = re.compile(r"[0-9]{1,9}")
+_IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}")
+_SHORT_ID: Final = re.compile(r"[0-9a-f]{1,64}")
+_MAX_REPOSITORY: Final = 255
+_HUB: Final = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerReference:
+    """An image in a registry: by tag, or by digest with an empty ``tag``; with neither a repository."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "DockerReference":
+        """Return the image that ``name[:tag]`` or ``name@digest`` spells; no ``docker://``, default tag latest.
+
+        Raises:
+            UsageError: any other shape; a tag and a digest at once.
+        """
+        found = _named(text)
+        if found.tag and found.digest:
+            raise UsageError(f"{shown(text)!r} has both a tag and a digest", advice="keep one of them")
+        return found if found.digest else replace(found, tag=found.tag or "latest")
+
+    @classmethod
+    def parse_repository(cls, text: str) -> "DockerReference":
+        """Return the repository that ``docker://name`` spells, ``tag`` empty and ``digest`` None.
+
+        Raises:
+            UsageError: another transport, a tag or a digest is there, or the name is malformed.
+        """
+        transport, _, rest = text.partition(":")
+        if transport != "docker" or not rest.startswith("//"):
+            raise UsageError(f"{shown(text)!r} is not a repository", advice="expected docker://name")
+        found = _named(rest[2:])
+        if found.tag or found.digest:
+            raise UsageError(f"{shown(text)!r} names one image", advice="expected a repository without tag or digest")
+        return found
+
+    @property
+    def name(self) -> str:
+        """``registry/repository``."""
+        return f"{self.registry}/{self.repository}"
+
+    def __str__(self) -> str:
+        suffix = f"@{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
+        return f"docker://{self.name}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class PathReference:
+    """An image in a file or folder; ``name`` is empty and ``index`` None where the reference has none.
+
+    Raises:
+        UsageError: on construction, where the path could not be spelt in this transport's grammar.
+    """
+
+    transport: str
+    path: str
+    name: str = ""
+    index: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise UsageError(f"{self.transport}: path is missing", advice=f"expected {_SHAPES[self.transport]}")
+        if self.transport != "dir" and ":" in self.path:
+            raise UsageError(f"{self.transport}: path {shown(self.path)!r} holds a ':'", advice="rename or link it")
+
+    def __str__(self) -> str:
+        suffix = f":@{self.index}" if self.index is not None else f":{self.name}" if self.name else ""
+        return f"{self.transport}:{self.path}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReference:
+    """A reference of a transport that is known by its grammar alone; ``rest`` is what follows the colon."""
+
+    transport: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.rest}"
+
+
+Reference: TypeAlias = DockerReference | PathReference | OtherReference
+
+
+def parse_reference(text: str) -> Reference:
+    """Return what ``transport:rest`` names; ``parse_reference(str(r)) == r`` for every result with a tag or digest.
+
+    Raises:
+        UsageError: unknown transport or malformed rest; the message names the part and what is expected.
+    """
+    transport, colon, rest = text.partition(":")
+    if not colon or transport not in TRANSPORTS:
+        wrong = f"unknown transport {shown(transport)!r}" if colon else "no transport"
+        raise UsageError(f"reference {shown(text)!r}: {wrong}", advice=f"expected one of {', '.join(TRANSPORTS)}")
+    try:
+        _refuse_unwritable(rest)
+        return _parse_rest(transport, rest)
+    except UsageError as error:
+        raise UsageError(f"reference {shown(text)!r}: {error.message}", advice=error.advice) from error
+
+
+def _parse_rest(transport: str, rest: str) -> Reference:
+    if transport == "docker":
+        if not rest.startswith("//"):
+            raise UsageError("docker: is not followed by //", advice="expected docker://name[:tag] or name@digest")
+        return DockerReference.parse(rest[2:])
+    if transport in OTHERS:
+        _CHECKS[transport](rest)
+        return OtherReference(transport, rest)
+    if transport == "dir":
+        return PathReference(transport, rest)
+    path, colon, name = rest.partition(":")
+    if name.startswith("@"):
+        return PathReference(transport, path, index=_index(name[1:]))
+    if transport == "docker-archive":
+        return PathReference(transport, path, _archive_name(name) if colon else "")
+    if name and not _LAYOUT_NAME.fullmatch(name):
+        raise UsageError(
+            f"malformed name {shown(name)!r}", advice="expected letters and digits, joined by one of -._:@+/"
+        )
+    return PathReference(transport, path, name)
+
+
+def _refuse_unwritable(text: str) -> None:
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError("holds a NUL or bytes that are not UTF-8")
+
+
+def _index(digits: str) -> int:
+    if not _INDEX.fullmatch(digits):
+        raise UsageError(f"malformed index '@{shown(digits)}'", advice="expected @ and a number from 0")
+    return int(digits)
+
+
+def _archive_name(name: str) -> str:
+    found = _named(name)
+    if found.digest:
+        raise UsageError(f"{shown(name)!r} has a digest", advice="a docker-archive holds names with tags only")
+    return f"{found.name}:{found.tag or 'latest'}"
+
+
+def _named(text: str) -> DockerReference:
+    """Split and check ``[host/]repository[:tag][@digest]``, with what is absent left empty."""
+    if _IMAGE_ID.fullmatch(text):
+        raise UsageError("64 hex digits are an image ID, not a name")
+    rest, at, digest = text.partition("@")
+    host, slash, path = rest.partition("/")
+    if not slash or not (set(".:") & set(host) or host == "localhost"):
+        host, path = _HUB, rest
+    path, colon, tag = path.partition(":")
+    _check_named(host, path, text)
+    if colon and not _TAG.fullmatch(tag):
+        raise UsageError(f"malformed tag {shown(tag)!r}", advice="expected at most 128 of letters, digits, _ . -")
+    if host in {_HUB, "index.docker.io"}:
+        host, path = _HUB, path if "/" in path else f"library/{path}"
+    if len(path) > _MAX_REPOSITORY:
+        raise UsageError(f"repository of {len(path)} characters", advice=f"at most {_MAX_REPOSITORY} are allowed")
+    return DockerReference(host, path, tag, _digest(digest) if at else None)
+
+
+def _check_named(host: str, path: str, text: str) -> None:
+    if not _HOST.fullmatch(host):
+        raise UsageError(f"malformed registry {shown(host)!r}", advice="expected host[:port]")
+    if not path:
+        raise UsageError(f"no repository in {shown(text)!r}", advice="expected name[:tag] or name@digest")
+    if not _REPOSITORY.fullmatch(path):
+        cause = "is not lower-case" if _REPOSITORY.fullmatch(path.lower()) else "is malformed"
+        raise UsageError(
+            f"repository {shown(path)!r} {cause}",
+            advice="expected lower-case letters and digits, joined by . _ __ - or /",
+        )
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except ContentError as error:
+        raise UsageError(error.message, advice=error.advice) from error
+
+
+def _check_daemon(rest: str) -> None:
+    if rest.startswith("sha256:"):
+        _digest(rest)
+        return
+    found = _named(rest)
+    if found.name == f"{_HUB}/library/sha256":
+        raise UsageError("the name sha256 is reserved for image IDs", advice="expected sha256:<64 hex digits>")
+    if bool(found.tag) == bool(found.digest):
+        raise UsageError("needs either a tag or a digest", advice=f"expected {_SHAPES['docker-daemon']}")
+
+
+def _check_storage(rest: str) -> None:
+    if rest.startswith("["):
+        store, bracket, rest = rest[1:].partition("]")
+        if not bracket or not store:
+            raise UsageError("malformed store in brackets", advice=f"expected {_SHAPES['containers-storage']}")
+    name, at, last = rest.rpartition("@")
+    if at and _SHORT_ID.fullmatch(last):
+        rest = name
+    if rest:
+        _named(rest)
+    elif not at:
+        raise UsageError("no image is named", advice=f"expected {_SHAPES['containers-storage']}")
+
+
+def _check_sif(rest: str) -> None:
+    if not rest:
+        raise UsageError("path is missing", advice=f"expected {_SHAPES['sif']}")
+
+
+def _check_tarball(rest: str) -> None:
+    if not all(rest.split(":")):
+        raise UsageError("a path is empty", advice=f"expected {_SHAPES['tarball']}")
+
+
+_CHECKS: Final = {
+    "docker-daemon": _check_daemon,
+    "containers-storage": _check_storage,
+    "sif": _check_sif,
+    "tarball": _check_tarball,
+}
+_SHAPES: Final = {
+    "oci": "oci:path[:name] or oci:path:@index",
+    "oci-archive": "oci-archive:path[:name] or oci-archive:path:@index",
+    "docker-archive": "docker-archive:path[:name:tag] or docker-archive:path:@index",
+    "dir": "dir:path",
+    "docker-daemon": "docker-daemon:name:tag, name@digest or sha256:<image ID>",
+    "containers-storage": "containers-storage:[store]name[:tag][@digest][@id]",
+    "sif": "sif:path",
+    "tarball": "tarball:path[:path...]",
+}
