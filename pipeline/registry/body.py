@@ -97,7 +97,6 @@ class BlobBody(io.RawIOBase):
         if not self.closed:
             super().close()
             with suppress(HTTPError, OSError):
-                if self._response.length_remaining:
-                    self._response.close()
-                self._response.release_conn()
+                # Where the end was read the connection is back in its pool already.
+                self._response.close()
             self._slots.release()

@@ -212,9 +212,11 @@ def _manifest(answer: Answer, wanted: Digest | None, what: str) -> Manifest:
 
 def _tags(answer: Answer) -> list[str]:
     try:
-        tags = json.loads(answer.body).get("tags") or []
+        tags = json.loads(answer.body).get("tags")
     except (ValueError, AttributeError, RecursionError) as error:
         raise ContentError(f"{answer}: the list of tags is not a JSON object") from error
+    if tags is None:
+        return []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ContentError(f"{answer}: the list of tags is not a list of names")
     return tags

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -75,9 +76,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(script: Script) -> Iterator[Hostile]:
+def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[Hostile]:
     """Serve ``script``; any request for ``/v2/`` alone gets a 200 so that a probe for TLS falls back to HTTP."""
     hostile = Hostile(script)
+    if context:
+        hostile.server.socket = context.wrap_socket(hostile.server.socket, server_side=True)
     thread = threading.Thread(target=hostile.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -109,7 +112,7 @@ def _handler(hostile: Hostile) -> type[BaseHTTPRequestHandler]:
             hostile.seen.append(seen)
             self._send(Reply() if seen.target == "/v2/" else hostile.script(seen))
 
-        do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)

@@ -1,0 +1,1 @@
+"""What tests run against: real registries, hostile servers, made images."""
