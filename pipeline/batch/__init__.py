@@ -1,0 +1,80 @@
+"""The batch file: from YAML or JSON to jobs. Every refusal names file, line and key.
+
+Reads the one file and asks for the tags of repositories; opens no image and writes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transship.pipeline.batch.conflicts import refuse_conflicts
+from transship.pipeline.batch.entries import Entry, read_entry, read_registries
+from transship.pipeline.batch.expand import Expansion, expand
+from transship.pipeline.batch.model import Batch, Destination, Job, RegistrySettings, Wish
+from transship.pipeline.batch.reading import Document, read_document
+from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import DockerReference
+from transship.schemas import SchemaError, validate
+
+__all__ = ["Batch", "Destination", "Job", "RegistrySettings", "Wish", "read_batch"]
+
+
+def read_batch(path: Path, list_tags: Callable[[DockerReference], Sequence[str]]) -> Batch:
+    """Return the batch that ``path`` holds: jobs in the file's order, tags of one selector newest first.
+
+    ``list_tags`` is asked once per repository, after everything that needs no network was checked.
+
+    Raises:
+        UsageError: the file cannot be read, is malformed or asks for what cannot be; names line and key.
+        TransportError: whatever ``list_tags`` raises.
+    """
+    document = read_document(path)
+    root: dict[str, Any] = _checked(document)
+    folder = path.absolute().parent
+    defaults = root.get("defaults", {})
+    registries = read_registries(document, folder, root.get("registries", {}))
+    entries = [read_entry(document, folder, defaults, n, image) for n, image in enumerate(root["images"])]
+    expansions = list(_expand(document, folder, entries, list_tags))
+    refuse_conflicts(document, expansions)
+    return Batch(_name(document, root), tuple(found.job for found in expansions), registries)
+
+
+def _checked(document: Document) -> dict[str, Any]:
+    try:
+        validate("batch", document.value, "")
+    except SchemaError as error:
+        advice = "quote it" if _unquoted(error.reason) else ""
+        raise document.refusal(error.path, error.reason, advice) from error
+    found: dict[str, Any] = document.value
+    return found
+
+
+def _unquoted(reason: str) -> bool:
+    return reason.endswith("expected a string") and not reason.startswith(("is an object", "is a list"))
+
+
+def _name(document: Document, root: dict[str, Any]) -> str:
+    if "name" in root:
+        return str(root["name"])
+    stem = document.path.stem
+    try:
+        validate("batch", {"version": 1, "name": stem, "images": [{"from": ""}]}, "")
+    except SchemaError as error:
+        raise UsageError(f"{document.path}: the file's stem {error.reason}", advice="say name: in the file") from error
+    return stem
+
+
+def _expand(
+    document: Document, folder: Path, entries: list[Entry], list_tags: Callable[[DockerReference], Sequence[str]]
+) -> "list[Expansion]":
+    listed: dict[DockerReference, Sequence[str]] = {}
+    found: list[Expansion] = []
+    for entry in entries:
+        tags: Sequence[str] = ()
+        if entry.selector and entry.selector.needs_listing:
+            repository = entry.repository()
+            if repository not in listed:
+                listed[repository] = list_tags(repository)
+            tags = listed[repository]
+        found += expand(document, folder, entry, tags)
+    return found

@@ -1,0 +1,75 @@
+"""Two images that would write the same place, found before anything starts."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transship.pipeline.batch.expand import Expansion
+from transship.pipeline.batch.reading import Document
+from transship.pipeline.batch.reading import Path as Place
+from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import PathReference, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One destination: its path with links resolved, who writes it, and where that was said."""
+
+    real: str
+    reference: PathReference
+    source: Reference
+    entry: Place
+    at: Place
+
+
+def refuse_conflicts(document: Document, expansions: Sequence[Expansion]) -> None:
+    """Raise `UsageError`, naming both lines, where two destinations would overwrite each other.
+
+    A layout or archive takes many images of different names; a ``dir:`` one. No destination lies
+    inside another, and none but a layout is also a source.
+    """
+    owners: dict[str, _Use] = {}
+    names: dict[tuple[str, str], _Use] = {}
+    uses = list(_uses(expansions))
+    for use in uses:
+        owner = owners.setdefault(use.real, use)
+        if owner.reference.transport != use.reference.transport:
+            raise _clash(document, use, owner, "is written in another format")
+        name = "" if use.reference.transport == "dir" else use.reference.name
+        other = names.setdefault((use.real, name), use)
+        if other is not use:
+            raise _clash(document, use, other, "is written already")
+    for use in uses:
+        for parent in Path(use.real).parents:
+            if str(parent) in owners:
+                raise _clash(document, use, owners[str(parent)], "lies inside a destination")
+    _refuse_sources(document, expansions, owners)
+
+
+def _uses(expansions: Sequence[Expansion]) -> Iterator[_Use]:
+    for found in expansions:
+        for destination, at in zip(found.job.destinations, found.places, strict=True):
+            reference = destination.reference
+            if isinstance(reference, PathReference):
+                yield _Use(os.path.realpath(reference.path), reference, found.job.source, found.at, at)
+
+
+def _clash(document: Document, use: _Use, other: _Use, why: str) -> UsageError:
+    mine, theirs = document.line(use.entry), document.line(other.entry)
+    return document.refusal(
+        use.at,
+        f"{use.reference} for {use.source} (line {mine}) {why}: "
+        f"{other.reference} for {other.source} (line {theirs}, to: in line {document.line(other.at)})",
+        "give each image its own, as with {repository} and {tag}",
+    )
+
+
+def _refuse_sources(document: Document, expansions: Sequence[Expansion], owners: dict[str, _Use]) -> None:
+    for found in expansions:
+        source = found.job.source
+        use = owners.get(os.path.realpath(source.path)) if isinstance(source, PathReference) else None
+        if use and use.reference.transport != "oci":
+            raise document.refusal(
+                use.at, f"{use.reference} would replace the source of line {document.line((*found.at, 'from'))}"
+            )

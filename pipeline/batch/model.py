@@ -1,0 +1,61 @@
+"""What a batch file says, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from transship.pipeline.reference import DockerReference, PathReference, Reference
+
+Manifests: TypeAlias = Literal["keep", "oci", "docker"]
+Config: TypeAlias = Literal["verbatim", "strict"]
+Layers: TypeAlias = Literal["keep", "gzip", "zstd", "uncompressed"]
+Platforms: TypeAlias = "str | tuple[str, ...]"
+"""``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The form asked for; ``level`` None is the codec's own, ``force`` repacks what is packed so already."""
+
+    manifests: Manifests = "keep"
+    config: Config = "verbatim"
+    layers: Layers = "keep"
+    level: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an image goes; a path is absolute and free of ``.`` and ``..``."""
+
+    reference: DockerReference | PathReference
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to copy; ``explicit_platforms`` is false where ``all`` is but the default."""
+
+    source: Reference
+    platforms: Platforms
+    explicit_platforms: bool
+    wish: Wish
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """How to reach one registry; None and empty are "as the defaults say". Paths are absolute."""
+
+    tls_verify: bool = True
+    concurrency: int | None = None
+    authfile: str = ""
+    cert_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A whole batch file, expanded; ``name`` is fit for a folder, ``registries`` go by host[:port]."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
