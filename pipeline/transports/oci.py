@@ -149,7 +149,7 @@ class OciSink:
         marker = self._path / MARKER
         with at_disk(self._path):
             names = os.listdir(self._path)
-        if not all(name == MARKER or (name.startswith(f".{MARKER}.") and name.endswith(".partial")) for name in names):
+        if not all(MARKER in name for name in names):
             if marker.exists():
                 return
             raise conflict(str(self._path))

@@ -123,7 +123,7 @@ class Archive:
             if seekable and packed is Compression.NONE:
                 return
             with source, tempfile.TemporaryFile(buffering=0) as spool:
-                for piece in decompressed(io.BufferedReader(source), packed):
+                for piece in decompressed(source, packed):
                     spool.write(piece)
                 self._stream = io.FileIO(os.dup(spool.fileno()))
         if not seekable and packing(os.pread(self._handle, 4, 0)) is not Compression.NONE:
