@@ -4,8 +4,12 @@ Refuses to leave a half-written file under a final name, whatever stops the proc
 """
 
 import errno
+import fcntl
 import os
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +18,9 @@ from typing import Final
 from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
 
 _PIECE: Final = 1 << 30
+_SCRATCH_NAME: Final = 180
+_YOUNG: Final = 60.0
+"""Seconds within which a scratch file may be made and not claimed yet."""
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT})
@@ -61,7 +68,22 @@ def sync_directory(path: Path) -> None:
 
 def scratch_beside(path: Path) -> Path:
     """Return a fresh hidden name in the folder of ``path``, for what is to be renamed to it."""
-    return path.with_name(f".{path.name[:180]}.{secrets.token_hex(6)}.partial")
+    return path.with_name(f".{path.name[:_SCRATCH_NAME]}.{secrets.token_hex(6)}.partial")
+
+
+def claim(handle: int) -> None:
+    """Lock a scratch file or folder for as long as ``handle`` is open, so that `sweep` lets it be."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of ``path`` that were killed left beside it; never what is claimed or young."""
+    shape = re.compile(rf"\.{re.escape(path.name[:_SCRATCH_NAME])}\.[0-9a-f]{{12}}\.partial")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if shape.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _YOUNG:
+                _sweep_one(Path(entry.path))
 
 
 def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -104,11 +126,14 @@ def link_or_copy(source: Path, target: Path) -> None:
         size = os.stat(source).st_size
         if has_file(target, size):
             return
+        if _linked(source, target):
+            return
+        # Here the disk cannot link, or something damaged has the name: replaced by rename, not by removal.
         scratch = scratch_beside(target)
         try:
-            _link(source, scratch, target)
-            # rename(2) of two links of one file does nothing and says so by leaving both.
-            _remove(scratch)
+            if not _linked(source, scratch):
+                copy_durably(source, scratch)
+            os.rename(scratch, target)
         except BaseException:
             _remove(scratch)
             raise
@@ -146,21 +171,16 @@ def _copy_some(source: int, target: int, count: int) -> int:
     return os.sendfile(target, source, None, min(count, 0x7FFFF000))
 
 
-def _link(source: Path, scratch: Path, target: Path) -> None:
+def _linked(source: Path, target: Path) -> bool:
     try:
         os.link(source, target, follow_symlinks=True)
-        return
     except FileExistsError:
-        # Something of another size has the name: damaged, so replaced, by rename and not by removal.
-        with suppress(OSError):
-            os.link(source, scratch, follow_symlinks=True)
-            os.rename(scratch, target)
-            return
+        return False
     except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-    copy_durably(source, scratch)
-    os.rename(scratch, target)
+        if error.errno in _CANNOT_LINK:
+            return False
+        raise
+    return True
 
 
 def copy_durably(source: Path, target: Path) -> None:
@@ -172,6 +192,19 @@ def copy_durably(source: Path, target: Path) -> None:
             copy_range(reading.fileno(), writing.fileno(), state.st_size)
             os.fchmod(writing.fileno(), state.st_mode & 0o777)
             os.fsync(writing.fileno())
+
+
+def _sweep_one(scratch: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if scratch.is_dir():
+                shutil.rmtree(scratch)
+            else:
+                scratch.unlink()
+        finally:
+            os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -2,15 +2,20 @@
 
 import errno
 import os
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.conformance import put, tree
+from support.images import make_image
 from transship.pipeline import disk
 from transship.pipeline.errors import DeniedError, NotFoundError, TransportError
+from transship.pipeline.reference import PathReference
 from transship.pipeline.transports import exchange as exchange_module
+from transship.pipeline.transports import open_sink
 from transship.pipeline.transports.exchange import exchange
 
 
@@ -104,3 +109,45 @@ def test_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool)
     exchange(made, path)
     assert [(each.name) for each in path.iterdir()] == ["newer"]
     assert [(each.name) for each in made.iterdir()] == ["new"]
+
+
+def test_leftovers_of_the_killed_are_swept_and_those_of_the_living_not(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    dead, living, young, other = (disk.scratch_beside(path) for _ in range(4))
+    other = disk.scratch_beside(tmp_path / "another")
+    for scratch in (dead, living, young, other):
+        scratch.mkdir()
+        (scratch / "blob").touch()
+    for scratch in (dead, living, other):
+        os.utime(scratch, (0, 0))
+    handle = os.open(living, os.O_RDONLY)
+    disk.claim(handle)
+    disk.sweep(path)
+    os.close(handle)
+    assert sorted(tmp_path.iterdir()) == sorted([living, young, other])
+
+
+@pytest.mark.parametrize("transport", ["dir", "oci-archive"])
+def test_killed_writer_leaves_the_old_and_the_next_one_cleans_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    path, image = tmp_path / "out", make_image(1, docker=False)
+
+    def write() -> None:
+        with open_sink(PathReference(transport, str(path))) as sink:
+            put(sink, image, "v1", tmp_path / "store")
+
+    write()
+    before = tree(path)
+    child = os.fork()
+    if not child:
+        # rename(2) and renameat2(2) are the last steps: die just before.
+        monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        write()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert tree(path) == before
+    (left,) = tmp_path.glob(".out.*.partial")
+    os.utime(left, (0, 0))
+    write()
+    assert tree(path) == before
+    assert list(tmp_path.glob(".out.*.partial")) == []

@@ -9,7 +9,16 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from transship.pipeline.digest import Digest, check
-from transship.pipeline.disk import at_disk, has_file, link_or_copy, scratch_beside, sync_directory, write_durably
+from transship.pipeline.disk import (
+    at_disk,
+    claim,
+    has_file,
+    link_or_copy,
+    scratch_beside,
+    sweep,
+    sync_directory,
+    write_durably,
+)
 from transship.pipeline.errors import ConflictError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -67,6 +76,7 @@ class DirectorySink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._made = path
+        self._handle = -1
         self._root: Digest | None = None
         self._version = _VERSION_RAW
 
@@ -80,8 +90,11 @@ class DirectorySink:
         _refuse_foreign(self._path)
         with at_disk(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            sweep(self._path)
             self._made = scratch_beside(self._path)
             self._made.mkdir()
+            self._handle = os.open(self._made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            claim(self._handle)
         return self
 
     def has(self, wanted: Descriptor) -> bool:
@@ -119,6 +132,7 @@ class DirectorySink:
                     exchange(self._made, self._path)
                     sync_directory(self._path.parent)
         finally:
+            os.close(self._handle)
             shutil.rmtree(self._made, ignore_errors=True)
 
     def _named(self, digest: Digest) -> str:

@@ -8,13 +8,13 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.disk import at_disk, sync_directory, write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object
 from transship.pipeline.transports.files import read_regular
@@ -31,6 +31,7 @@ _State: TypeAlias = tuple[int, int, int, int]
 @dataclass(slots=True, eq=False)
 class _Ticket:
     roots: Sequence[Root]
+    folders: Collection[Path]
     done: bool = False
     error: BaseException | None = None
 
@@ -45,15 +46,17 @@ class IndexFile:
         self._turn = threading.Lock()
         self._known: tuple[_State, bytes, Object] | None = None
 
-    def add(self, roots: Sequence[Root]) -> None:
-        """Add ``roots``, those of other threads that wait with them; durable on return.
+    def add(self, roots: Sequence[Root], folders: Collection[Path] = ()) -> None:
+        """Make the entries of ``folders`` durable, then add ``roots``; both are durable on return.
+
+        Those of other threads that wait are done with them: each folder is synced once, index.json written once.
 
         Raises:
             ConflictError: another process holds the layout for over `LOCK_SECONDS`.
             ContentError: the index.json there is malformed; it is left as it is.
             TransportError: the disk refused; index.json is as it was.
         """
-        ticket = _Ticket(roots)
+        ticket = _Ticket(roots, folders)
         with self._queue:
             self._waiting.append(ticket)
         with self._turn:
@@ -67,6 +70,9 @@ class IndexFile:
             tickets, self._waiting = self._waiting, []
         failure: BaseException | None = None
         try:
+            for folder in {folder for ticket in tickets for folder in ticket.folders}:
+                with at_disk(folder):
+                    sync_directory(folder)
             self._write([root for ticket in tickets for root in ticket.roots])
         except BaseException as error:
             failure = error

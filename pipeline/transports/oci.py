@@ -12,7 +12,6 @@ from transship.pipeline.disk import (
     has_file,
     link_or_copy,
     scratch_beside,
-    sync_directory,
     write_durably,
 )
 from transship.pipeline.errors import ContentError, NotFoundError
@@ -128,20 +127,14 @@ class OciSink:
             for path in self._manifests:
                 with open_regular(path) as stream, at_disk(path):
                     os.fsync(stream.fileno())
-            for folder in self._folders:
-                with at_disk(folder):
-                    sync_directory(folder)
-            if self._folders:
-                with at_disk(self._path):
-                    sync_directory(self._path / "blobs")
-            index_file(self._path).add(self._roots)
+            index_file(self._path).add(self._roots, self._folders)
 
     def _blob(self, digest: Digest) -> Path:
         path = self._path / blob_name(digest)
         if path.parent not in self._folders:
             with at_disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(path.parent)
+            self._folders |= {path.parent, path.parent.parent}
         return path
 
     def _begin(self) -> None:

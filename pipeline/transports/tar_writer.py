@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from transship.pipeline.compression import Compression
-from transship.pipeline.disk import at_disk, copy_range, scratch_beside, sync_directory
+from transship.pipeline.disk import at_disk, claim, copy_range, scratch_beside, sweep, sync_directory
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.transports.tar import BLOCK, packing
 
@@ -37,11 +37,13 @@ class TarWriter:
         Raises:
             TransportError: the disk refused; what was at the path is still there.
         """
+        sweep(self.path)
         scratch = scratch_beside(self.path)
         with at_disk(self.path):
             handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             try:
                 with io.FileIO(handle, "w") as stream:
+                    claim(handle)
                     for name in sorted(self._contents):
                         _append(stream, name, *self._contents[name])
                     _write_all(stream, bytes(2 * BLOCK))
