@@ -87,9 +87,12 @@ def _schema(name: str) -> Any:
 
 
 def _resource(uri: str) -> Resource[Any]:
-    from referencing import Resource  # noqa: PLC0415
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
 
-    return Resource.from_contents(_schema(uri.removesuffix(".schema.json")))
+    contents = _schema(uri.removesuffix(".schema.json"))
+    # Where a referred schema names its dialect, jsonschema leaves our stricter validator for the plain one.
+    del contents["$schema"]
+    return DRAFT202012.create_resource(contents)
 
 
 def _explained(error: ValidationError, what: str) -> SchemaError:

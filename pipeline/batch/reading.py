@@ -15,8 +15,9 @@ from transship.pipeline.errors import UsageError, shown
 from transship.schemas import place
 
 MAX_BATCH: Final = 16 << 20
-_MAX_NODES: Final = 4_000_000
+_MAX_REPEATED: Final = 100_000
 _MAX_DEPTH: Final = 64
+_MAX_MESSAGE: Final = 2000
 _ESCAPE: Final = re.compile(r"\\(?:(/|u[dD][89abAB][0-9a-fA-F]{2}|u[dD][c-fC-F][0-9a-fA-F]{2})|.)")
 _TAG: Final = "tag:yaml.org,2002:"
 _PLAIN: Final = frozenset({f"{_TAG}{name}" for name in ("map", "seq", "str", "null", "bool", "int", "float")})
@@ -41,7 +42,8 @@ class Document:
     def refusal(self, path: Path, why: str, advice: str = "") -> UsageError:
         """Return the error that says why what stands at ``path`` is refused."""
         where = f"key {place(path)}: " if path else ""
-        return UsageError(f"{self.path}:{self.line(path)}: {where}{why}", advice=advice)
+        # Sources and paths in ``why`` are the user's own text, a newline in them too.
+        return UsageError(f"{self.path}:{self.line(path)}: {where}{shown(why, _MAX_MESSAGE)}", advice=advice)
 
 
 def read_document(path: File) -> Document:
@@ -97,17 +99,19 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Walk:
-    """Turns nodes into values; an alias is walked each time it is met, so nodes are counted."""
+    """Turns nodes into values; an alias is walked each time it is met, so what is met again is counted."""
 
     def __init__(self, path: File) -> None:
         self.lines: dict[Path, int] = {}
         self._path = path
-        self._nodes = 0
+        self._seen: set[int] = set()
+        self._repeated = 0
         self._scalars: Any = yaml.constructor.SafeConstructor()
 
     def value(self, node: yaml.Node, at: Path) -> object:
-        self._nodes += 1
-        if len(at) > _MAX_DEPTH or self._nodes > _MAX_NODES:
+        self._repeated += id(node) in self._seen
+        self._seen.add(id(node))
+        if len(at) > _MAX_DEPTH or self._repeated > _MAX_REPEATED:
             problem = "nested too deeply" if len(at) > _MAX_DEPTH else "its aliases make it too large"
             raise self._refusal(node, problem)
         self.lines.setdefault(at, node.start_mark.line + 1)

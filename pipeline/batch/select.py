@@ -93,7 +93,9 @@ def age(tag: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 
 def _rank(token: str) -> tuple[int, int, str]:
     if token.isdigit():
-        return 3, int(token), ""
+        # Not int(): a registry may send more digits than Python converts.
+        digits = token.lstrip("0")
+        return 3, len(digits), digits
     return (0 if token.lower() in _EARLY else 2), 0, token
 
 

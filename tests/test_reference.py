@@ -1,0 +1,221 @@
+"""The grammar of references: tables, round trips, and skopeo's own verdict."""
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import (
+    TRANSPORTS,
+    DockerReference,
+    OtherReference,
+    PathReference,
+    Reference,
+    parse_reference,
+)
+
+HEX = "a" * 64
+DIGEST = Digest.parse(f"sha256:{HEX}")
+
+
+@pytest.mark.parametrize(
+    ("text", "registry", "repository", "tag", "digest"),
+    [
+        ("docker://alpine", "docker.io", "library/alpine", "latest", None),
+        ("docker://alpine:3.20", "docker.io", "library/alpine", "3.20", None),
+        ("docker://docker.io/alpine", "docker.io", "library/alpine", "latest", None),
+        ("docker://index.docker.io/alpine", "docker.io", "library/alpine", "latest", None),
+        ("docker://team/app", "docker.io", "team/app", "latest", None),
+        ("docker://localhost/app:v1", "localhost", "app", "v1", None),
+        ("docker://localhost:5000", "docker.io", "library/localhost", "5000", None),
+        ("docker://registry:5000/a/b_c/d__e/f--g:V_1.x-", "registry:5000", "a/b_c/d__e/f--g", "V_1.x-", None),
+        ("docker://[::1]:5000/app", "[::1]:5000", "app", "latest", None),
+        ("docker://A.example/app", "A.example", "app", "latest", None),
+        (f"docker://x.y/app@sha256:{HEX}", "x.y", "app", "", DIGEST),
+        (f"docker://{HEX}:v1", "docker.io", f"library/{HEX}", "v1", None),
+    ],
+)
+def test_docker(text: str, registry: str, repository: str, tag: str, digest: Digest | None) -> None:
+    found = parse_reference(text)
+    assert found == DockerReference(registry, repository, tag, digest)
+    assert parse_reference(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "transport", "path", "name", "index"),
+    [
+        ("oci:/a/b", "oci", "/a/b", "", None),
+        ("oci:a:", "oci", "a", "", None),
+        ("oci:a b:team/app:v1", "oci", "a b", "team/app:v1", None),
+        ("oci:a:docker.io/library/x-1@sha256:ab", "oci", "a", "docker.io/library/x-1@sha256:ab", None),
+        ("oci:a:@3", "oci", "a", "", 3),
+        ("oci-archive:a.tar:v1", "oci-archive", "a.tar", "v1", None),
+        ("docker-archive:a.tar", "docker-archive", "a.tar", "", None),
+        ("docker-archive:a.tar:x", "docker-archive", "a.tar", "docker.io/library/x:latest", None),
+        ("docker-archive:a.tar:q.io/x:v1", "docker-archive", "a.tar", "q.io/x:v1", None),
+        ("docker-archive:a.tar:@0", "docker-archive", "a.tar", "", 0),
+        ("dir:a:b:@1", "dir", "a:b:@1", "", None),
+    ],
+)
+def test_path(text: str, transport: str, path: str, name: str, index: int | None) -> None:
+    found = parse_reference(text)
+    assert found == PathReference(transport, path, name, index)
+    assert parse_reference(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker-daemon:alpine:v1",
+        f"docker-daemon:alpine@sha256:{HEX}",
+        f"docker-daemon:sha256:{HEX}",
+        "containers-storage:alpine",
+        "containers-storage:[overlay@/var/lib+/run:opt=1]alpine:v1@abc123",
+        f"containers-storage:alpine:v1@sha256:{HEX}",
+        "containers-storage:@abc123",
+        "sif:a.sif",
+        "tarball:a.tar:-:b.tar",
+    ],
+)
+def test_other(text: str) -> None:
+    assert parse_reference(text) == OtherReference(*text.split(":", 1))
+    assert str(parse_reference(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no transport"),
+        ("alpine", "no transport"),
+        ("alpine:v1", "unknown transport 'alpine'"),
+        ("docker:alpine", "not followed by //"),
+        ("docker://", "no repository"),
+        ("docker://x.y/", "no repository"),
+        ("docker://Alpine", "not lower-case"),
+        ("docker://Foo/bar", "not lower-case"),
+        ("docker://a//b", "malformed"),
+        ("docker://x.y/a___b", "malformed"),
+        ("docker://-x.y/a", "malformed registry"),
+        ("docker://x.y:port/a", "malformed registry"),
+        ("docker://a:", "malformed tag"),
+        ("docker://a:" + "t" * 129, "malformed tag"),
+        ("docker://a:v1\n", "malformed tag"),
+        ("docker://a:v1:v2", "malformed tag"),
+        (f"docker://a:v1@sha256:{HEX}", "both a tag and a digest"),
+        ("docker://a@sha256:abc", "not a digest"),
+        (f"docker://{HEX}", "image ID"),
+        ("docker://x.y/" + "a" * 256, "256 characters"),
+        ("oci:", "path is missing"),
+        ("oci::v1", "path is missing"),
+        ("oci:a:-b", "malformed name"),
+        ("oci:a:b//c", "malformed name"),
+        ("oci:a:@x", "malformed index"),
+        ("oci:a:@-1", "malformed index"),
+        ("oci:a\0:b", "NUL"),
+        ("oci:a\udc80", "not UTF-8"),
+        ("dir:", "path is missing"),
+        ("docker-archive:a:", "no repository"),
+        ("docker-archive:a:X:v1", "not lower-case"),
+        ("docker-archive:a:@1:b", "malformed index"),
+        (f"docker-archive:a:x@sha256:{HEX}", "has a digest"),
+        ("docker-daemon:alpine", "either a tag or a digest"),
+        ("docker-daemon:sha256:abc", "not a digest"),
+        ("containers-storage:", "no image"),
+        ("containers-storage:[x", "malformed store"),
+        ("sif:", "path is missing"),
+        ("tarball:a::b", "a path is empty"),
+    ],
+)
+def test_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_reference(text)
+    assert says in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_unknown_transport_lists_the_known() -> None:
+    with pytest.raises(UsageError, match=", ".join(TRANSPORTS)):
+        parse_reference("oic:a")
+
+
+def test_repository() -> None:
+    found = DockerReference.parse_repository("docker://alpine")
+    assert (found.name, found.tag, found.digest) == ("docker.io/library/alpine", "", None)
+    assert DockerReference.parse_repository(str(found)) == found
+    for text in ("docker://alpine:v1", f"docker://alpine@sha256:{HEX}", "oci:alpine", "alpine", "docker://"):
+        with pytest.raises(UsageError):
+            DockerReference.parse_repository(text)
+
+
+def test_a_path_with_a_colon_cannot_be_made() -> None:
+    with pytest.raises(UsageError, match="holds a ':'"):
+        PathReference("oci", "/a:b")
+    assert PathReference("dir", "/a:b").path == "/a:b"
+
+
+NAMES = st.from_regex(r"[a-z0-9]+(?:[._-][a-z0-9]+)?(?:/[a-z0-9]+)?", fullmatch=True).filter(
+    lambda name: len(name) < 60
+)
+TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
+HOSTS = st.from_regex(r"[A-Za-z0-9]{1,9}\.[A-Za-z0-9]{1,9}(:[0-9]{1,5})?", fullmatch=True)
+DIGESTS = st.binary(max_size=4).map(Digest.of)
+FILES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0:"), min_size=1, max_size=20)
+LAYOUT_NAMES = st.from_regex(r"[A-Za-z0-9]+(?:(?:[-._:@+/]|--)[A-Za-z0-9]+){0,3}", fullmatch=True)
+REFERENCES: st.SearchStrategy[Reference] = st.one_of(
+    st.builds(DockerReference, HOSTS, NAMES, TAGS),
+    st.builds(DockerReference, HOSTS, NAMES, st.just(""), DIGESTS),
+    st.builds(PathReference, st.sampled_from(["oci", "oci-archive"]), FILES, LAYOUT_NAMES | st.just("")),
+    st.builds(
+        PathReference, st.sampled_from(["oci", "docker-archive"]), FILES, st.just(""), st.none() | st.integers(0, 99)
+    ),
+    st.builds(lambda path: PathReference("dir", path), FILES),
+)
+
+
+@given(REFERENCES)
+def test_round_trip(reference: Reference) -> None:
+    assert parse_reference(str(reference)) == reference
+
+
+@given(
+    st.one_of(st.text(), st.builds("{}:{}".format, st.sampled_from(TRANSPORTS), st.text(":/@ab1.-\n\0[]", max_size=12)))
+)
+@example("docker://:")
+@example("containers-storage:[]")
+def test_any_text_parses_or_is_refused_in_one_line(text: str) -> None:
+    said, found = "", None
+    try:
+        found = parse_reference(text)
+    except UsageError as error:
+        said = str(error)
+    assert found is None or parse_reference(str(found)) == found
+    assert "\n" not in said
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://localhost:1/a__b:v1",
+        "docker://localhost:1/Foo",
+        f"docker://localhost:1/a:t@sha256:{HEX}",
+        "oci:/nowhere:a/b/c:v1@x",
+        "oci:/nowhere:-a",
+        "docker-archive:/nowhere:Foo:a",
+        "docker-daemon:foo",
+        "docker:foo",
+    ],
+)
+def test_skopeo_agrees(text: str) -> None:
+    run = subprocess.run(["skopeo", "inspect", "--raw", text], capture_output=True, text=True, timeout=20, check=False)
+    refused = not any(word in run.stderr for word in ("no such file", "connection refused", "Cannot connect"))
+    try:
+        parse_reference(text)
+    except UsageError:
+        assert refused, run.stderr
+    else:
+        assert not refused, run.stderr
