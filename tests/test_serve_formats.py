@@ -1,8 +1,11 @@
 """What the registry serves from: every format in place, every name in its place; skopeo pulls all."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,34 @@ def test_an_oci_index_of_oci_images_is_served_with_oci_types(tmp_path: Path) -> 
     write_layout(tmp_path / "oci", {"app:v1": index})
     with served(tmp_path / "oci") as port:
         assert Reply(port, "/v2/app/manifests/v1").headers["Content-Type"] == index.media_type
+
+
+def test_the_whole_name_that_docker_save_annotates_counts(layout: Path) -> None:
+    index = json.loads((layout / "index.json").read_text())
+    index["manifests"][1]["annotations"] = {
+        "org.opencontainers.image.ref.name": "v7",
+        "io.containerd.image.name": "docker.io/library/tool:v7",
+    }
+    (layout / "index.json").write_text(json.dumps(index))
+    with served(layout) as port:
+        for repository in ("docker.io/library/tool", "library/tool"):
+            assert Reply(port, f"/v2/{repository}/manifests/v7").body == MULTI.manifest_raw
+
+
+def test_the_command_prints_its_port_and_ends_when_told_to(layout: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "transship.pipeline.cli.main", "serve", str(layout), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "path")}
+    log = tmp_path / "access.jsonl"
+    with subprocess.Popen(
+        [*command, "--access-log", str(log)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"on http://127\.0\.0\.1:(\d+) \(2 repositories\)", process.stdout.readline())
+            assert found
+            assert Reply(int(found[1]), "/v2/").status == 200
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+    assert json.loads(log.read_text())["path"] == "/v2/"

@@ -1,6 +1,7 @@
 """``transship serve``: a read-only registry over files."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from transship.pipeline.serve.run import serve
@@ -18,7 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def perform(options: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+    """Serve until interrupted or terminated, both of which end it well."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(options.path, options.port, options.address, options.access_log, _announce)
     return 0
 

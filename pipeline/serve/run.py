@@ -28,7 +28,8 @@ def serve(
     with contextlib.ExitStack() as stack:
         log = AccessLog(stack.enter_context(open_log(access_log))) if access_log else None
         server = stack.enter_context(make_server(contents, host, port, log))
+        served = sum(1 for tags in contents.names.values() if tags)
         shown_host = f"[{host}]" if ":" in host else host
-        announce(f"serving {path} on http://{shown_host}:{server.server_port} ({len(contents.names)} repositories)")
+        announce(f"serving {path} on http://{shown_host}:{server.server_port} ({served} repositories)")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
