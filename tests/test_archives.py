@@ -188,6 +188,15 @@ def test_duplicate_member_is_refused(tmp_path: Path) -> None:
             Archive(path)
 
 
+def test_changed_archive_is_indexed_anew(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", ("a", b"1"))
+    with closing(Archive(path)) as first, closing(Archive(path)) as second:
+        assert first.members is second.members
+    make_tar(path, ("b", b"1" * 20000))
+    with closing(Archive(path)) as third:
+        assert list(third.members) == ["b"]
+
+
 def test_device_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "device.tar", "w") as archive:
         member = tarfile.TarInfo("manifest.json")

@@ -9,6 +9,7 @@ import os
 import posixpath
 import tarfile
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ MAX_MEMBERS: Final = 200_000
 MAX_EXTENSION: Final = 1 << 20
 """Bytes of one pax or long-name header; names are all that is read from them."""
 _MAX_LINKS: Final = 32
+_REMEMBERED: Final = 8
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 _LINKS: Final = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
 _MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
@@ -57,7 +59,7 @@ class Archive:
         try:
             self._spool()
             with at_disk(path):
-                self.members = _Index(self._handle, str(path)).read()
+                self.members = _indexed(self._handle, str(path))
         except BaseException:
             self.close()
             raise
@@ -128,6 +130,27 @@ class Archive:
                 self._stream = io.FileIO(os.dup(spool.fileno()))
         if not seekable and packing(os.pread(self._handle, 4, 0)) is not Compression.NONE:
             self._spool()
+
+
+_known: Final[dict[tuple[int, ...], dict[str, Member]]] = {}
+
+
+def _indexed(handle: int, where: str) -> dict[str, Member]:
+    """Return the index of an open tar; that of a file read lately and unchanged since is not made again.
+
+    Each image of an archive is opened on its own, and each time would cost a pass over all of them.
+    """
+    state = os.fstat(handle)
+    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    found = _known.get(key)
+    if found is None:
+        found = _Index(handle, where).read()
+        while len(_known) >= _REMEMBERED:
+            with suppress(StopIteration, KeyError, RuntimeError):
+                del _known[next(iter(_known))]
+        if state.st_nlink:
+            _known[key] = found
+    return found
 
 
 class _Index:
