@@ -164,7 +164,7 @@ def test_the_command_prints_its_port_and_ends_when_told_to(layout: Path, tmp_pat
     ) as process:
         try:
             assert process.stdout is not None
-            found = re.search(r"on http://127\.0\.0\.1:(\d+) \(2 repositories\)", process.stdout.readline())
+            found = re.search(r"on http://127\.0\.0\.1:(\d+) \(3 repositories\)", process.stdout.readline())
             assert found
             assert Reply(int(found[1]), "/v2/").status == 200
             process.terminate()
