@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,9 @@ def test_the_command_prints_its_port_and_ends_when_told_to(layout: Path, tmp_pat
             found = re.search(r"on http://127\.0\.0\.1:(\d+) \(3 repositories\)", process.stdout.readline())
             assert found
             assert Reply(int(found[1]), "/v2/").status == 200
+            deadline = time.monotonic() + 20
+            while not log.read_text() and time.monotonic() < deadline:
+                time.sleep(0.01)
             process.terminate()
             assert process.wait(20) == 0
         finally:
