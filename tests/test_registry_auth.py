@@ -151,6 +151,16 @@ def test_a_realm_that_may_not_have_credentials_gets_none(realm: str) -> None:
         client(_name(registry), credentials=ALICE).get_manifest("a", "t")
 
 
+def test_another_host_without_tls_gives_tokens_but_gets_no_password() -> None:
+    with token_registry(needs="") as registry:
+        assert registry.server is not None
+        registry.realm = f"http://localhost:{registry.server.port}/token"
+        with pytest.raises(DeniedError, match="credentials are not sent there"):
+            client(_name(registry), credentials=ALICE).get_manifest("a", "t")
+        assert registry.logins() == []
+        assert client(_name(registry)).get_manifest("a", "t")
+
+
 def test_a_token_server_that_redirects_elsewhere_does_not_pass_the_password_on() -> None:
     with serving(lambda _: Reply(401)) as sink:
 
@@ -188,4 +198,5 @@ def test_a_repository_denied_with_a_fresh_token_is_denied_and_others_are_not() -
         registry.valid.clear()
         with pytest.raises(DeniedError):
             one.get_manifest("private", "t")
+        assert len(registry.logins()) == 2
         assert one.get_manifest("ok", "t")

@@ -170,15 +170,19 @@ def test_credentials_do_not_follow_a_redirect_to_another_port() -> None:
 
 
 def test_a_redirect_target_that_demands_a_login_gets_none() -> None:
-    challenge = {"WWW-Authenticate": 'Basic realm="r"'}
-    with serving(lambda _: Reply(401, headers=challenge)) as sink:
+    def demand(seen: Seen) -> Reply:
+        return Reply(401, headers={"WWW-Authenticate": f'Bearer realm="http://{seen.headers["host"]}/token"'})
+
+    with serving(demand) as sink:
 
         def script(seen: Seen) -> Reply:
-            return Reply(307, headers={"Location": sink.url}) if seen.authorization else Reply(401, headers=challenge)
+            if seen.authorization:
+                return Reply(307, headers={"Location": f"{sink.url}/cdn"})
+            return Reply(401, headers={"WWW-Authenticate": 'Basic realm="r"'})
 
         with serving(script) as server, pytest.raises(DeniedError):
             client(server.name, credentials=ALICE).get_manifest("a", "t")
-        assert [one.authorization for one in sink.seen] == [""]
+        assert [(one.path, one.authorization) for one in sink.seen] == [("/cdn", "")]
 
 
 def test_credentials_follow_a_redirect_within_the_origin() -> None:
