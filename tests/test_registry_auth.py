@@ -192,8 +192,9 @@ def test_a_repository_denied_with_a_fresh_token_is_denied_and_others_are_not() -
         one = client(_name(registry), credentials=ALICE)
         one.get_manifest("a", "t")
         assert registry.server is not None
+        challenge = {"WWW-Authenticate": f'Bearer realm="{registry.server.url}/token",service="s, p.a"'}
         registry.server.script = lambda seen: (
-            registry(seen) if seen.path == "/token" or "/ok/" in seen.path else Reply(401, b"", registry(seen).headers)
+            registry(seen) if seen.path == "/token" or "/ok/" in seen.path else Reply(401, headers=challenge)
         )
         registry.valid.clear()
         with pytest.raises(DeniedError):
