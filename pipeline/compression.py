@@ -126,8 +126,9 @@ class _Gunzip:
     """Members one after the other are one stream (RFC 1952, section 2.2); eStargz and pigz write many."""
 
     def __init__(self) -> None:
-        from isal import isal_zlib  # noqa: PLC0415
+        from isal import igzip_lib, isal_zlib  # noqa: PLC0415
 
+        self._error: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment] # its stub has an instance
         self._zlib = isal_zlib
         self._member = isal_zlib.decompressobj(wbits=31)
 
@@ -139,7 +140,7 @@ class _Gunzip:
                 self._member = self._zlib.decompressobj(wbits=31)
             try:
                 piece = self._member.decompress(data, _CHUNK)
-            except self._zlib.error as error:
+            except self._error as error:
                 raise ContentError(f"layer is not sound gzip: {error}") from error
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if piece:
@@ -155,7 +156,7 @@ class _Unzstd:
         import pyzstd  # noqa: PLC0415
 
         self._fed = False
-        self._error: type[Exception] = pyzstd.ZstdError
+        self._errors: tuple[type[Exception], ...] = (pyzstd.ZstdError,)
         self._decoder = pyzstd.EndlessZstdDecompressor(option={pyzstd.DParameter.windowLogMax: _ZSTD_WINDOW_LOG})
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -163,7 +164,7 @@ class _Unzstd:
         while True:
             try:
                 piece = self._decoder.decompress(data, _CHUNK)
-            except self._error as error:
+            except self._errors as error:
                 raise ContentError(f"layer is not sound zstd: {error}") from error
             data = b""
             if piece:

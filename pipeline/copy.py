@@ -4,7 +4,7 @@ The only place where source, store and sink meet. Every verb is idempotent: what
 the sink already has is not read or written again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -267,8 +267,3 @@ class _Converter:
         if (old.digest, old.media_type) != (new.digest, new.media_type):
             self._changed[old.digest] = new
             self._changes.append(Change(kind, old, new))
-
-
-def total_size(blobs: Iterable[Descriptor]) -> int:
-    """Return the bytes of ``blobs``, each digest once."""
-    return sum({blob.digest: blob.size for blob in blobs}.values())

@@ -54,6 +54,10 @@ class Store:
         """Return where the blob of ``digest`` is or would be."""
         return self.root / "blobs" / digest.algorithm / digest.hex
 
+    def partial_path(self, digest: Digest) -> Path:
+        """Return where the blob of ``digest`` is while it comes in."""
+        return self._ingest / f"{digest.algorithm}-{digest.hex}"
+
     def has(self, wanted: Descriptor) -> bool:
         """Say whether the blob is here at its full size."""
         try:
@@ -113,7 +117,7 @@ class Store:
         while not self.has(wanted):
             with self._claimed(wanted) as handle:
                 if handle is not None:
-                    return _Ingest(wanted, handle, open_at, on_bytes, self.cancelled).run(self)
+                    return _Ingest(self, wanted, handle, open_at, on_bytes).run()
             self.check_cancelled()
             time.sleep(_LOCK_POLL)
         return False
@@ -123,7 +127,7 @@ class Store:
         scratch = self._ingest / f"derived-{os.getpid()}-{time.monotonic_ns()}"
         try:
             with at_disk(scratch), scratch.open("xb") as stream:
-                digest = make(lambda data: self.check_cancelled() or stream.write(data))
+                digest = make(self._writer(stream))
                 size = stream.tell()
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -133,6 +137,13 @@ class Store:
         finally:
             scratch.unlink(missing_ok=True)
         return Descriptor(media_type, digest, size)
+
+    def _writer(self, stream: BinaryIO) -> Callable[[bytes], object]:
+        def write(data: bytes) -> None:
+            self.check_cancelled()
+            stream.write(data)
+
+        return write
 
     def discard(self, digest: Digest) -> None:
         """Remove a blob found damaged; idempotent."""
@@ -165,7 +176,7 @@ class Store:
     @contextmanager
     def _claimed(self, wanted: Descriptor) -> Iterator[int | None]:
         """Yield the partial file, locked, or None where another ingest has it."""
-        path = self._ingest / f"{wanted.digest.algorithm}-{wanted.digest.hex}"
+        path = self.partial_path(wanted.digest)
         with at_disk(path):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -190,24 +201,23 @@ class Store:
             os.fchmod(handle, _MODE)
             if wanted.digest.algorithm != "sha256":
                 final.parent.mkdir(exist_ok=True)
-            os.rename(self._ingest / f"{wanted.digest.algorithm}-{wanted.digest.hex}", final)
+            os.rename(self.partial_path(wanted.digest), final)
 
 
 class _Ingest:
     """One locked attempt at one blob: resume, retry while there is progress, verify, publish."""
 
-    def __init__(
-        self, wanted: Descriptor, handle: int, open_at: OpenAt, on_bytes: OnBytes, cancelled: threading.Event
-    ) -> None:
+    def __init__(self, store: Store, wanted: Descriptor, handle: int, open_at: OpenAt, on_bytes: OnBytes) -> None:
+        self._store = store
+        self._path = store.partial_path(wanted.digest)
         self._wanted = wanted
         self._handle = handle
         self._open_at = open_at
         self._on_bytes = on_bytes
-        self._cancelled = cancelled
         self._hasher: Hasher = wanted.digest.hasher()
         self._offset = 0
 
-    def run(self, store: Store) -> bool:
+    def run(self) -> bool:
         self._resume()
         read = self._offset < self._wanted.size
         try:
@@ -220,20 +230,25 @@ class _Ingest:
             except ContentError:
                 self._restart()
                 raise
-        store.publish(self._wanted, self._handle)
+        self._store.publish(self._wanted, self._handle)
         return read
 
     def _complete(self) -> None:
-        failures = 0
+        failures = reached = 0
         while self._offset < self._wanted.size or self._wanted.size == 0:
             before = self._offset
             try:
                 self._pull()
                 break
             except RangeRefusedError:
+                # From byte 0 again and again would never end against a medium that also breaks off.
+                failures += 1
+                if failures >= _TRIES_WITHOUT_PROGRESS:
+                    raise
                 self._restart()
             except TransientError:
-                failures = 0 if self._offset > before else failures + 1
+                failures = 0 if self._offset > max(before, reached) else failures + 1
+                reached = max(reached, self._offset)
                 if failures >= _TRIES_WITHOUT_PROGRESS:
                     raise
                 time.sleep(0.05 * 2**failures if failures else 0.0)
@@ -249,15 +264,14 @@ class _Ingest:
             raise TransientError(f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes")
 
     def _append(self, data: bytes) -> None:
-        with at_disk(self._wanted.digest.hex):
+        with at_disk(self._path):
             view = memoryview(data)
             while view:
                 view = view[os.write(self._handle, view) :]
         self._hasher.update(data)
         self._offset += len(data)
         self._on_bytes(len(data))
-        if self._cancelled.is_set():
-            raise InterruptError("interrupted", advice="run again to go on")
+        self._store.check_cancelled()
 
     def _verify(self) -> None:
         actual = self._hasher.hexdigest()

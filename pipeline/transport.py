@@ -4,8 +4,6 @@ A Source's bytes are untrusted and have two readers: `Store.ingest` and `verify`
 A Sink gets blobs before the manifests that name them, children before parents, the name last.
 """
 
-import os
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,18 +86,3 @@ class FileBlob:
 
     descriptor: Descriptor
     path: Path
-
-
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable (fsync)."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def chunks(stream: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yield the rest of ``stream`` in pieces of up to ``size`` bytes."""
-    while data := stream.read(size):
-        yield data

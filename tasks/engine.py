@@ -25,14 +25,14 @@ _IMAGES_AHEAD: Final = 2
 _POLL: Final = 0.2
 
 
-class ThreadWorker(Worker):  # type: ignore[misc] # luigi has no types
+class ThreadWorker(Worker):
     """Luigi's worker, with threads for processes and a window for the batch.
 
     A root that fails takes its dependants with it and no other root.
     """
 
     def __init__(self, scheduler: Any, roots: Iterable[Task], threads: int, on_end: OnEnd, fail_fast: bool) -> None:
-        super().__init__(scheduler=scheduler, worker_processes=threads)
+        super().__init__(scheduler=scheduler, worker_processes=threads)  # type: ignore[no-untyped-call]
         self._roots: Iterator[Task] = iter(roots)
         self._threads = threads
         self._on_end = on_end

@@ -4,10 +4,9 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import luigi
-from transship.pipeline.reference import PathReference
 
 from transship.pipeline.copy import Change, convert, fetch_blobs, fetch_manifest, resolve, write
 from transship.pipeline.digest import Digest
@@ -15,6 +14,7 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, ImageJob, Member
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Image
+from transship.pipeline.reference import PathReference
 from transship.pipeline.transports import open_sink
 from transship.pipeline.tree import Selection, load
 from transship.pipeline.verify import Verified, verify
@@ -189,8 +189,6 @@ class WriteImage(_DeliveryStep):
 
 class VerifyDigests(_DeliveryStep):
     """Read the destination back and hash everything: with this checkpoint an image counts as done."""
-
-    resources: ClassVar[dict[str, Any]] = {}
 
     def requires(self) -> WriteImage:
         """What is to be read back."""

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from luigi.task_status import DONE, FAILED, PENDING
-from luigi.worker import WORKER_STATE_ACTIVE
+from luigi.scheduler import WORKER_STATE_ACTIVE
+from luigi.task_status import DONE, PENDING
 
 
 class WindowScheduler:
@@ -19,28 +19,24 @@ class WindowScheduler:
         self._waits: dict[str, set[str]] = {}
         self._dependants: dict[str, list[str]] = {}
         self._ready: deque[str] = deque()
-        self._running: set[str] = set()
-        self._done: set[str] = set()
 
     def add_task(self, *, task_id: str, status: str, deps: Iterable[str] | None = None, **_: Any) -> None:
         """Take a task as Luigi's worker announces it: pending with its dependencies, done, or failed.
 
-        A failed task takes those that wait for it with it.
+        A dependency must be announced before its dependant, unless it is done. A failed task takes
+        those that wait for it with it.
         """
-        if status == DONE:
-            self._finish(task_id)
-        elif status == PENDING:
+        if status == PENDING:
             self._add(task_id, deps or ())
-        elif status == FAILED or task_id in self._running:
+        elif status == DONE:
+            self._finish(task_id)
+        else:
             self._drop(task_id)
 
     def get_work(self, **_: Any) -> dict[str, Any]:
         """Return the next task in the form that Luigi's worker reads, ``task_id`` None where none is ready."""
-        task_id = self._ready.pop() if self._ready else None
-        if task_id is not None:
-            self._running.add(task_id)
         return {
-            "task_id": task_id,
+            "task_id": self._ready.pop() if self._ready else None,
             "running_tasks": [],
             "n_pending_tasks": len(self._waits),
             "n_unique_pending": len(self._waits),
@@ -56,33 +52,29 @@ class WindowScheduler:
 
     def knows(self, task_id: str) -> bool:
         """Say whether a task was added and is neither done nor failed."""
-        return task_id in self._waits or task_id in self._running
+        return task_id in self._waits
 
     def _add(self, task_id: str, deps: Iterable[str]) -> None:
         if self.knows(task_id):
             return
-        open_deps = {dep for dep in deps if self.knows(dep)}
-        self._waits[task_id] = open_deps
-        for dep in open_deps:
+        waits = {dep for dep in deps if self.knows(dep)}
+        self._waits[task_id] = waits
+        for dep in waits:
             self._dependants.setdefault(dep, []).append(task_id)
-        if not open_deps:
-            self._make_ready(task_id)
+        if not waits:
+            # Behind all others: an image begun is ended first, and none waits for ever.
+            self._ready.appendleft(task_id)
 
     def _finish(self, task_id: str) -> None:
-        self._running.discard(task_id)
+        self._waits.pop(task_id, None)
         for dependant in self._dependants.pop(task_id, ()):
             waits = self._waits.get(dependant)
             if waits is not None:
                 waits.discard(task_id)
                 if not waits:
-                    self._make_ready(dependant)
-
-    def _make_ready(self, task_id: str) -> None:
-        del self._waits[task_id]
-        self._ready.append(task_id)
+                    self._ready.append(dependant)
 
     def _drop(self, task_id: str) -> None:
-        self._running.discard(task_id)
         self._waits.pop(task_id, None)
         for dependant in self._dependants.pop(task_id, ()):
             self._drop(dependant)

@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from transship.pipeline.reference import parse_reference
-
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.reference import parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store

@@ -25,13 +25,17 @@ from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.pace import Patience
 from transship.pipeline.registry.tls import Certificates
 from transship.pipeline.store import Store
-from transship.pipeline.transport import RangeRefusedError, chunks
+from transship.pipeline.transport import RangeRefusedError
 from transship.pipeline.transports.docker import DockerSource
 
 RAW, (CONFIG, LAYER) = made_image([bytes(range(256)) * 4000])
 MANIFEST = Reply(200, RAW, {"Content-Type": DOCKER_MANIFEST})
 BLOB = bytes(range(256)) * 4096
 BLOB_DESCRIPTOR = Descriptor(DOCKER_LAYER_GZIP, Digest.of(BLOB), len(BLOB))
+
+
+def chunks(stream: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: stream.read(1 << 20), b"")
 
 
 def once_then(first: Reply, rest: Reply = MANIFEST) -> Callable[[Seen], Reply]:

@@ -116,9 +116,7 @@ def test_an_empty_blob_is_a_blob(tmp_path):
 
 def test_of_many_threads_one_reads_and_the_others_wait(tmp_path):
     store, medium, results = Store(tmp_path), Medium(), []
-    threads = [
-        threading.Thread(target=lambda: results.append(store.ingest(WANTED, medium.open_at))) for _ in range(12)
-    ]
+    threads = [threading.Thread(target=lambda: results.append(store.ingest(WANTED, medium.open_at))) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

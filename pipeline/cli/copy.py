@@ -6,8 +6,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from transship.pipeline.reference import PathReference, Reference, parse_reference
-
 from transship.pipeline.cli.folder import connect
 from transship.pipeline.cli.options import add_source_options, source_settings
 from transship.pipeline.compression import Compression
@@ -15,6 +13,7 @@ from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import Platforms, convert, fetch_blobs, fetch_manifest, resolve, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, UsageError
+from transship.pipeline.reference import PathReference, Reference, parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.store import Store
 from transship.pipeline.transports import open_sink, open_source

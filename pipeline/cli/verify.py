@@ -4,12 +4,11 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from transship.pipeline.reference import parse_reference
-
 from transship.pipeline.cli.folder import connect, open_run
 from transship.pipeline.cli.options import add_source_options, source_settings
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import fold
 from transship.pipeline.transports import open_source
