@@ -42,6 +42,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._blobs = str(root / "blobs")
         self._ingest = root / "ingest"
         self.cancelled = threading.Event()
         """Once set, every ingest in this process ends at its next piece, keeping what it has."""
@@ -61,7 +62,7 @@ class Store:
     def has(self, wanted: Descriptor) -> bool:
         """Say whether the blob is here at its full size."""
         try:
-            return os.stat(self.path(wanted.digest)).st_size == wanted.size
+            return os.stat(f"{self._blobs}/{wanted.digest.algorithm}/{wanted.digest.hex}").st_size == wanted.size
         except OSError:
             return False
 

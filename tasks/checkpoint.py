@@ -7,13 +7,13 @@ makes all of them durable before a run says that it is done.
 
 import json
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import luigi
 
 from transship import schemas
-from transship.pipeline.manifest.document import Object, load
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, load
 
 Result: TypeAlias = Object
 _MAX_KEPT: Final = 4096
@@ -22,7 +22,7 @@ _MAX_KEPT: Final = 4096
 class CheckpointTarget(luigi.Target):
     """The checkpoint file of one task; unreadable, malformed or of another task counts as absent."""
 
-    def __init__(self, path: Path, task: str, kept: "dict[Path, Result]") -> None:
+    def __init__(self, path: str, task: str, kept: "dict[str, Result]") -> None:
         self.path = path
         self._task = task
         self._kept = kept
@@ -36,8 +36,9 @@ class CheckpointTarget(luigi.Target):
         if self.path in self._kept:
             return self._kept[self.path]
         try:
-            document = load(self.path.read_bytes(), str(self.path))
-            schemas.validate("checkpoint", document, str(self.path))
+            with open(self.path, "rb") as stream:
+                document = load(stream.read(MAX_DOCUMENT + 1), self.path)
+            schemas.validate("checkpoint", document, self.path)
         except Exception:
             return None
         result = document["result"]
@@ -49,22 +50,29 @@ class CheckpointTarget(luigi.Target):
     def write(self, result: Result, seconds: float) -> None:
         """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already."""
         document = {"version": 1, "task": self._task, "seconds": round(seconds, 6), "result": result}
-        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        folder, name = os.path.split(self.path)
+        scratch = f"{folder}/.{name}.{os.getpid()}"
         raw = json.dumps(document, ensure_ascii=False).encode()
         try:
-            scratch.write_bytes(raw)
+            _write(scratch, raw)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_bytes(raw)
-        scratch.rename(self.path)
+            os.makedirs(folder, exist_ok=True)
+            _write(scratch, raw)
+        os.rename(scratch, self.path)
         self._keep(result)
 
     def remove(self) -> None:
         """Forget what was done; idempotent."""
         self._kept.pop(self.path, None)
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def _keep(self, result: Result) -> None:
         while len(self._kept) >= _MAX_KEPT:
             self._kept.pop(next(iter(self._kept)), None)
         self._kept[self.path] = result
+
+
+def _write(path: str, raw: bytes) -> None:
+    with open(path, "wb", buffering=0) as stream:
+        stream.write(raw)

@@ -14,7 +14,7 @@ import luigi
 from luigi.task import Task
 from luigi.task_register import Register
 from luigi.task_status import DONE, FAILED, PENDING
-from luigi.worker import Worker, _get_retry_policy_dict
+from luigi.worker import Worker
 
 from transship.tasks.scheduler import WindowScheduler
 
@@ -143,18 +143,15 @@ class ThreadWorker(Worker):
         self._open_roots.discard(task.task_id)
 
     def _tell(self, task: Task, status: str, deps: list[str] | None) -> None:
-        self._add_task(
+        # Not by Luigi's _add_task, which keeps every call it makes for a summary that nobody prints here.
+        self._scheduler.add_task(
             worker=self._id,
             task_id=task.task_id,
             status=status,
             deps=deps,
             runnable=status == PENDING,
-            priority=task.priority,
-            resources=task.process_resources(),
-            params=task.to_str_params(),
             family=task.task_family,
             module=task.task_module,
-            retry_policy_dict=_get_retry_policy_dict(task),
         )
 
 

@@ -4,7 +4,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import luigi
 
@@ -26,6 +26,14 @@ class _Step(luigi.Task):
     """A task with one checkpoint under the key of an image or a delivery."""
 
     run_dir: str = luigi.Parameter()
+    _params: ClassVar[dict[type, list[tuple[str, luigi.Parameter]]]] = {}
+
+    @classmethod
+    def get_params(cls) -> list[tuple[str, luigi.Parameter]]:
+        """Return what Luigi finds by walking every attribute of the class, found once a class."""
+        if cls not in cls._params:
+            cls._params[cls] = super().get_params()  # type: ignore[no-untyped-call]
+        return cls._params[cls]
 
     @property
     def workspace(self) -> Workspace:

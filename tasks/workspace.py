@@ -26,7 +26,7 @@ from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
 
 OnBytes: TypeAlias = Callable[[Descriptor, int], None]
-_open: "dict[Path, Workspace]" = {}
+_open: "dict[str, Workspace]" = {}
 
 
 class Workspace:
@@ -43,18 +43,18 @@ class Workspace:
         self.pool = ThreadPoolExecutor(blob_threads, "blob")
         self.seen = Seen()
         self.on_bytes = on_bytes
-        self._checkpoints: dict[Path, Result] = {}
+        self._checkpoints: dict[str, Result] = {}
         self._lock = threading.Lock()
-        _open[root] = self
+        _open[str(root)] = self
 
     @classmethod
     def of(cls, root: str) -> "Workspace":
         """Return the workspace that this process opened for the run folder ``root``."""
-        return _open[Path(root)]
+        return _open[root]
 
     def checkpoint(self, key: str, task: str, name: str = "") -> CheckpointTarget:
         """Return the target of ``task`` for the image or delivery ``key``; ``name`` tells several apart."""
-        path = self.root / CHECKPOINTS / key / f"{name or task}.json"
+        path = f"{self.root}/{CHECKPOINTS}/{key}/{name or task}.json"
         return CheckpointTarget(path, task, self._checkpoints)
 
     def source(self, reference: str) -> Source:
@@ -67,7 +67,7 @@ class Workspace:
 
     def close(self) -> None:
         """End threads and connections; idempotent."""
-        _open.pop(self.root, None)
+        _open.pop(str(self.root), None)
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.registries.close()
 

@@ -16,9 +16,11 @@ from typing import Final, TypeAlias
 
 from transship.pipeline.disk import at_disk, sync_directory, write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object
+from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.layout import INDEX, MARKER, Root, dump_index, merge, parse_index
+from transship.pipeline.transports.layout import INDEX, MARKER, Root, dump_index, merge, names_of, parse_index
 
 LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
@@ -45,6 +47,7 @@ class IndexFile:
         self._queue = threading.Lock()
         self._turn = threading.Lock()
         self._known: tuple[_State, bytes, Object] | None = None
+        self._names: dict[str, Object] = {}
 
     def add(self, roots: Sequence[Root], folders: Collection[Path] = ()) -> None:
         """Make the entries of ``folders`` durable, then add ``roots``; both are durable on return.
@@ -88,6 +91,21 @@ class IndexFile:
                 self._known = None
                 write_durably(self._path / INDEX, raw)
             self._known = (self._state(), raw, new)
+            self._names = names_of(new)
+
+    def named(self, name: str) -> Descriptor | None:
+        """Return the entry called ``name`` if this process wrote the index.json that is there now, else None.
+
+        Spares a reader in the same process a parse of the whole index for each image of a batch.
+        """
+        known, entry = self._known, self._names.get(name)
+        if known is None or entry is None:
+            return None
+        try:
+            current = self._state()
+        except NotFoundError:
+            return None
+        return Descriptor.read(Fields(entry, f"{self._path} {INDEX}")) if current == known[0] else None
 
     def _read(self) -> tuple[bytes, Object]:
         path = self._path / INDEX

@@ -95,12 +95,31 @@ def merge(document: Object, roots: Iterable[Root]) -> Object:
     A name moves to its new image; the old one stays without a name, as skopeo leaves it. An
     image without a name is listed only where it is not listed under one.
     """
-    entries = [dict(entry) for entry in _objects(document.get("manifests"))]
+    entries = {(_name(entry), str(entry["digest"])): entry for entry in _objects(document.get("manifests"))}
+    names = {name: digest for name, digest in entries if name}
     for root in roots:
-        entries = _added(entries, root)
-    entries.sort(key=lambda entry: (_name(entry), str(entry["digest"])))
-    manifests: list[Json] = [*entries]
+        digest = str(root.digest)
+        if root.name and names.get(root.name, digest) != digest:
+            old = entries.pop((root.name, names[root.name]))
+            entries[("", str(old["digest"]))] = _unnamed(old)
+        entries.setdefault((root.name, digest), root.to_document())
+        if root.name:
+            names[root.name] = digest
+    listed = {digest for name, digest in entries if name}
+    manifests: list[Json] = [entries[key] for key in sorted(entries) if key[0] or key[1] not in listed]
     return {**(document or {"schemaVersion": 2, "mediaType": OCI_INDEX}), "manifests": manifests}
+
+
+def names_of(document: Object) -> dict[str, Object]:
+    """Return the entries of an index.json by name; a name that several have is left out."""
+    found: dict[str, Object] = {}
+    twice = set()
+    for entry in _objects(document.get("manifests")):
+        name = _name(entry)
+        if name in found:
+            twice.add(name)
+        found[name] = entry
+    return {name: entry for name, entry in found.items() if name and name not in twice}
 
 
 def dump_index(document: Object, where: str) -> bytes:
@@ -120,18 +139,6 @@ def conflict(where: str) -> ConflictError:
     return ConflictError(
         f"{where} is not empty and is no OCI layout; it is left as it is", advice="name another folder, or empty it"
     )
-
-
-def _added(entries: list[Object], root: Root) -> list[Object]:
-    digest = str(root.digest)
-    if not root.name:
-        known = any(entry["digest"] == digest for entry in entries)
-        return entries if known else [*entries, root.to_document()]
-    if any(entry["digest"] == digest and _name(entry) == root.name for entry in entries):
-        return entries
-    kept = [_unnamed(entry) if _name(entry) == root.name else entry for entry in entries]
-    named = {entry["digest"] for entry in kept if _name(entry)} | {digest}
-    return [*(entry for entry in kept if _name(entry) or entry["digest"] not in named), root.to_document()]
 
 
 def _unnamed(entry: Object) -> Object:

@@ -44,6 +44,10 @@ class OciSource:
     def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
         """Read the layout's index; raises as `Source.manifest` does."""
         self._path = path
+        known = index_file(path).named(name) if name and index is None else None
+        if known is not None:
+            self._root = known
+            return
         try:
             check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
             raw = read_regular(path / INDEX, MAX_DOCUMENT)
