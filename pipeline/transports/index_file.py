@@ -20,7 +20,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.layout import INDEX, MARKER, Root, dump_index, merge, names_of, parse_index
+from transship.pipeline.transports.layout import INDEX, MARKER, Root, choose, dump_index, merge, names_of, parse_index
 
 LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
@@ -90,22 +90,27 @@ class IndexFile:
             if raw != old_raw:
                 self._known = None
                 write_durably(self._path / INDEX, raw)
-            self._known = (self._state(), raw, new)
-            self._names = names_of(new)
+            self._remember(self._state(), raw, new)
 
-    def named(self, name: str) -> Descriptor | None:
-        """Return the entry called ``name`` if this process wrote the index.json that is there now, else None.
+    def choose(self, name: str, position: int | None) -> Descriptor:
+        """Return the entry that ``name`` or ``position`` means, as `layout.choose` does.
 
-        Spares a reader in the same process a parse of the whole index for each image of a batch.
+        A file that has not changed since this process read or wrote it is not parsed again: a batch
+        reads as many images out of one layout as it has.
         """
+        state = self._state()
         known, entry = self._known, self._names.get(name)
-        if known is None or entry is None:
-            return None
-        try:
-            current = self._state()
-        except NotFoundError:
-            return None
-        return Descriptor.read(Fields(entry, f"{self._path} {INDEX}")) if current == known[0] else None
+        if position is None and entry is not None and known is not None and known[0] == state:
+            return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
+        raw = read_regular(self._path / INDEX, MAX_DOCUMENT)
+        view = parse_index(raw, str(self._path))
+        if self._state() == state:
+            self._remember(state, raw, view.document)
+        return choose(view, name, position, str(self._path))
+
+    def _remember(self, state: _State, raw: bytes, document: Object) -> None:
+        self._names = names_of(document)
+        self._known = (state, raw, document)
 
     def _read(self) -> tuple[bytes, Object]:
         path = self._path / INDEX

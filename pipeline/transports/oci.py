@@ -29,9 +29,7 @@ from transship.pipeline.transports.layout import (
     Root,
     blob_name,
     check_marker,
-    choose,
     conflict,
-    parse_index,
 )
 
 _MAX_MARKER: Final = 4096
@@ -44,16 +42,13 @@ class OciSource:
     def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
         """Read the layout's index; raises as `Source.manifest` does."""
         self._path = path
-        known = index_file(path).named(name) if name and index is None else None
-        if known is not None:
-            self._root = known
-            return
         try:
             check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
-            raw = read_regular(path / INDEX, MAX_DOCUMENT)
+            self._root = index_file(path).choose(name, index)
         except NotFoundError as error:
+            if (path / INDEX).exists():
+                raise
             raise NotFoundError(f"{path} is no OCI layout: {error}") from error
-        self._root = choose(parse_index(raw, str(path)), name, index, str(path))
 
     def manifest(self, instance: Digest | None = None) -> Manifest:
         """Return a manifest, as `Source.manifest` says."""
