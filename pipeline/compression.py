@@ -7,7 +7,6 @@ import enum
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import BinaryIO, Final, Protocol
 
 from transship.pipeline.digest import Digest
@@ -102,6 +101,8 @@ def codec_version(kind: Compression) -> str:
 
         return f"isal {isal.__version__}"
     if kind is Compression.ZSTD:
+        from importlib.metadata import version  # noqa: PLC0415
+
         import pyzstd  # noqa: PLC0415
 
         return f"pyzstd {version('pyzstd')} (zstd {pyzstd.zstd_version})"

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import Plan, RegistryAccess
 from transship.pipeline.plan_file import read_plan
-from transship.pipeline.registry.registries import Registries
-from transship.pipeline.registry.settings import HostSettings
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.registries import Registries
+    from transship.pipeline.registry.settings import HostSettings
 
 
 def open_run(argument: str) -> tuple[Path, Plan]:
@@ -24,8 +27,11 @@ def open_run(argument: str) -> tuple[Path, Plan]:
     raise UsageError(f"{argument}: no run folder here or under runs/", advice="start one with: transship run BATCH")
 
 
-def connect(access: Mapping[str, RegistryAccess], default: HostSettings | None = None) -> Registries:
+def connect(access: Mapping[str, RegistryAccess], default: "HostSettings | None" = None) -> "Registries":
     """Return connections to registries under a plan's settings and this process's environment."""
+    from transship.pipeline.registry.registries import Registries  # noqa: PLC0415 - 50 ms, and status needs none
+    from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
+
     settings = {
         host: HostSettings(
             tls_verify=found.tls_verify,
