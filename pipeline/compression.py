@@ -94,21 +94,6 @@ def decompressed(source: BinaryIO, have: Compression) -> Iterator[bytes]:
     decoder.finish()
 
 
-def codec_version(kind: Compression) -> str:
-    """Return the name and version of the library that packs ``kind``, for the report."""
-    if kind is Compression.GZIP:
-        import isal  # noqa: PLC0415 - loaded only where layers are repacked
-
-        return f"isal {isal.__version__}"
-    if kind is Compression.ZSTD:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        import pyzstd  # noqa: PLC0415
-
-        return f"pyzstd {version('pyzstd')} (zstd {pyzstd.zstd_version})"
-    return "none"
-
-
 class _Plain:
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield data
