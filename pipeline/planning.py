@@ -41,6 +41,8 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
 def _platforms(job: Job) -> Platforms:
     single = all(_path(destination).transport == "docker-archive" for destination in job.destinations)
     archive = any(_path(destination).transport == "docker-archive" for destination in job.destinations)
+    if single and not isinstance(job.platforms, str) and len(job.platforms) == 1:
+        return job.platforms[0]
     if archive and job.explicit_platforms and (job.platforms == "all" or not isinstance(job.platforms, str)):
         raise UsageError(
             f"{job.source}: a docker-archive holds one platform", advice="say platforms: host, or linux/amd64"
