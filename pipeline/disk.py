@@ -19,8 +19,9 @@ from transship.pipeline.errors import DeniedError, NotFoundError, TransientError
 
 _PIECE: Final = 1 << 30
 _SCRATCH_NAME: Final = 180
-_YOUNG: Final = 60.0
-"""Seconds within which a scratch file may be made and not claimed yet."""
+_STARTED: Final = time.time()
+"""What is older was left by another process, or is claimed: none needs long from making a file to claiming it."""
+_SCRATCH: Final = re.compile(r"\..+\.[0-9a-f]{12}\.partial")
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT})
@@ -78,11 +79,19 @@ def claim(handle: int) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of ``path`` that were killed left beside it; never what is claimed or young."""
-    shape = re.compile(rf"\.{re.escape(path.name[:_SCRATCH_NAME])}\.[0-9a-f]{{12}}\.partial")
-    with suppress(OSError), os.scandir(path.parent) as entries:
+    """Remove what writers of ``path`` that were killed left beside it, never what is claimed or newer than us."""
+    _sweep(path.parent, re.compile(rf"\.{re.escape(path.name[:_SCRATCH_NAME])}\.[0-9a-f]{{12}}\.partial"))
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what writers of any name in ``folder`` left, as `sweep` does."""
+    _sweep(folder, _SCRATCH)
+
+
+def _sweep(folder: Path, shape: re.Pattern[str]) -> None:
+    with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if shape.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _YOUNG:
+            if shape.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < _STARTED:
                 _sweep_one(Path(entry.path))
 
 
@@ -116,15 +125,15 @@ def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make ``target`` the same file as ``source``, or a durable copy where the disk cannot link.
 
-    Idempotent: a regular file of the same size at ``target`` is left as it is. The name is
-    durable once the folder of ``target`` is synced, which is left to the caller.
+    Idempotent: a regular file of the same size on another disk is left as it is; on this disk it
+    becomes a link of ``source``, which heals one that was damaged, at no cost. The name is durable once the folder of ``target`` is synced, which is left to the caller.
 
     Raises:
         TransportError: the disk refused; ``target`` is as it was.
     """
     with at_disk(target):
-        size = os.stat(source).st_size
-        if has_file(target, size):
+        ours = os.stat(source)
+        if has_file(target, ours.st_size) and _as_good(ours, os.lstat(target)):
             return
         if _linked(source, target):
             return
@@ -137,6 +146,10 @@ def link_or_copy(source: Path, target: Path) -> None:
         except BaseException:
             _remove(scratch)
             raise
+
+
+def _as_good(ours: os.stat_result, theirs: os.stat_result) -> bool:
+    return ours.st_dev != theirs.st_dev or ours.st_ino == theirs.st_ino
 
 
 def has_file(path: Path, size: int) -> bool:

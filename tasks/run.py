@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from luigi.task import Task
 
-from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.disk import at_disk, sweep_folder, write_durably
 from transship.pipeline.errors import ConflictError, Error
 from transship.pipeline.jobs import ImageJob
 from transship.pipeline.report import CHECKPOINTS, ERROR
@@ -83,6 +83,7 @@ def execute(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, fail
     outcome.succeeded = drive(_roots(workspace, on_delivery), threads, on_end, fail_fast=fail_fast)
     if outcome.ran:
         workspace.sync()
+        _sweep_layouts(workspace)
     outcome.seconds = time.monotonic() - begun
     return outcome
 
@@ -114,6 +115,14 @@ def _roots(workspace: Workspace, on_delivery: OnDelivery) -> Iterator[Task]:
             yield task
 
 
+def _sweep_layouts(workspace: Workspace) -> None:
+    """Remove what killed runs left in layouts; a folder or archive is swept when it is written."""
+    layouts = {delivery.path for delivery in workspace.plan.deliveries.values() if delivery.transport == "oci"}
+    for layout in map(Path, layouts):
+        for folder in (layout, *layout.glob("blobs/*")):
+            sweep_folder(folder)
+
+
 def _moved(workspace: Workspace, job: ImageJob, pinned: str) -> bool:
     with suppress(Error):
         source = workspace.source(job.source)
@@ -128,7 +137,11 @@ def _forget(workspace: Workspace, key: str) -> None:
     folder = workspace.root / CHECKPOINTS / key
     if folder.is_dir():
         for path in folder.iterdir():
-            path.unlink()
+            # By its target, which also forgets what this process has read of it.
+            if path.suffix == ".json":
+                workspace.checkpoint(key, "", path.stem).remove()
+            else:
+                path.unlink()
 
 
 def _keep_error(workspace: Workspace, key: str, task: str, error: BaseException) -> None:

@@ -127,6 +127,20 @@ def test_leftovers_of_the_killed_are_swept_and_those_of_the_living_not(tmp_path:
     assert sorted(tmp_path.iterdir()) == sorted([living, young, other])
 
 
+def test_a_folder_is_swept_of_leftovers_of_any_name_and_of_nothing_else(tmp_path: Path) -> None:
+    left, fresh, foreign = (
+        disk.scratch_beside(tmp_path / "a"),
+        disk.scratch_beside(tmp_path / "b"),
+        tmp_path / ".c.partial",
+    )
+    for path in (left, fresh, foreign):
+        path.touch()
+    for path in (left, foreign):
+        os.utime(path, (0, 0))
+    disk.sweep_folder(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
+
+
 @pytest.mark.parametrize("transport", ["dir", "oci-archive"])
 def test_killed_writer_leaves_the_old_and_the_next_one_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str

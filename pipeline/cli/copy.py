@@ -12,6 +12,7 @@ from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import Platforms, convert, fetch_blobs, fetch_manifest, resolve, write
 from transship.pipeline.digest import Digest
+from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.reference import PathReference, Reference, parse_reference
 from transship.pipeline.registry.registries import Registries
@@ -48,14 +49,16 @@ def perform(options: argparse.Namespace) -> int:
     near = Path(destination.path).resolve().parent
     if not near.is_dir():
         raise UsageError(f"{near}: no such folder", advice="make it first")
-    scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
+    with at_disk(near):
+        scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
     try:
         digest = _copy(source, destination, options, registries, scratch)
     finally:
         registries.close()
         shutil.rmtree(scratch, ignore_errors=True)
     if options.digestfile:
-        Path(options.digestfile).write_text(str(digest))
+        with at_disk(Path(options.digestfile)):
+            Path(options.digestfile).write_text(str(digest))
     if not options.quiet:
         print(f"{destination}: {digest}", file=sys.stderr)
     return 0

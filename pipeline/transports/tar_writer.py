@@ -48,7 +48,8 @@ class TarWriter:
                         _append(stream, name, *self._contents[name])
                     _write_all(stream, bytes(2 * BLOCK))
                     os.fsync(handle)
-                os.rename(scratch, self.path)
+                    # Still claimed: nobody sweeps it away before it has its name.
+                    os.rename(scratch, self.path)
                 sync_directory(self.path.parent)
             except BaseException:
                 with suppress(OSError):

@@ -1,0 +1,54 @@
+"""The real command in a process of its own."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1] / "path"
+_ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
+
+
+def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    """Start the command in ``folder``; SIGINT reaches it also where the tests run in the background."""
+    return subprocess.Popen(
+        [*_ARGUMENTS, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+
+
+def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in ``folder`` to its end."""
+    process = begin(folder, *words)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def await_lock(process: "subprocess.Popen[str]", run: Path) -> bool:
+    """Wait until ``process`` holds the run folder; say whether it does before it ends."""
+    lock = run / "lock"
+    while process.poll() is None:
+        if lock.exists() and lock.read_text() == f"{process.pid}\n":
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def tree(root: Path) -> dict[str, tuple[int, str]]:
+    """Return name, mode and hash of all there is under ``root``."""
+    paths = sorted(root.rglob("*"))
+    return {
+        str(path.relative_to(root)): (
+            path.lstat().st_mode,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in paths
+    }
