@@ -126,7 +126,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Make ``target`` the same file as ``source``, or a durable copy where the disk cannot link.
 
     Idempotent: a regular file of the same size on another disk is left as it is; on this disk it
-    becomes a link of ``source``, which heals one that was damaged, at no cost. The name is durable once the folder of ``target`` is synced, which is left to the caller.
+    becomes a link of ``source``, which heals one that was damaged, at no cost. The name is
+    durable once the folder of ``target`` is synced, which is left to the caller.
 
     Raises:
         TransportError: the disk refused; ``target`` is as it was.

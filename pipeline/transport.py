@@ -68,6 +68,9 @@ class Sink(Protocol):
     def put_blob(self, content: StoredBlob) -> None:
         """Add a blob; idempotent; may link, mount or stream."""
 
+    def discard(self, digest: Digest) -> None:
+        """Remove a blob found damaged at the destination, so that `put_blob` writes it anew; idempotent."""
+
     def put_manifest(self, manifest: Manifest, name: str | None) -> None:
         """Add a manifest whose children are there; ``name`` makes it a root under that name ("" for no name)."""
 

@@ -248,8 +248,11 @@ class VerifyDigests(_DeliveryStep):
 
     def _undo(self, walk: Verified) -> None:
         """A damaged file may be the store's own, by hard link: nothing of the image is trusted any more."""
+        sink = open_sink(PathReference(self.job.transport, self.job.path, "", None))
         for finding in walk.findings:
-            self.workspace.store.discard(finding.digest)
+            if finding.fault == "damaged":
+                self.workspace.store.discard(finding.digest)
+                sink.discard(finding.digest)
         self.requires().output().remove()
         for conversion in self.requires().requires():
             conversion.output().remove()

@@ -105,6 +105,9 @@ class DirectorySink:
         """Link or copy a blob in, as `Sink.put_blob` says."""
         link_or_copy(content.path, self._made / self._named(content.descriptor.digest))
 
+    def discard(self, digest: Digest) -> None:
+        """Do nothing: the whole is written anew each time."""
+
     def put_manifest(self, manifest: Manifest, name: str | None) -> None:
         """Add a manifest, as `Sink.put_manifest` says; the name itself is not kept, ``dir:`` has none.
 

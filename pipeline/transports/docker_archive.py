@@ -163,6 +163,9 @@ class DockerArchiveSink:
         """Note a blob, read on commit."""
         self._blobs[content.descriptor.digest] = content
 
+    def discard(self, digest: Digest) -> None:
+        """Do nothing: the whole is written anew each time."""
+
     def put_manifest(self, manifest: Manifest, name: str | None) -> None:
         """Note an image under ``name``, fully qualified in the archive; its own manifest is not kept.
 

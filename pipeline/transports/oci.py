@@ -104,6 +104,12 @@ class OciSink:
         """Link or copy a blob in, as `Sink.put_blob` says."""
         link_or_copy(content.path, self._blob(content.descriptor.digest))
 
+    def discard(self, digest: Digest) -> None:
+        """Remove a blob found damaged, as `Sink.discard` says."""
+        path = self._path / blob_name(digest)
+        with at_disk(path):
+            path.unlink(missing_ok=True)
+
     def put_manifest(self, manifest: Manifest, name: str | None) -> None:
         """Add a manifest, as `Sink.put_manifest` says.
 

@@ -92,6 +92,9 @@ class OciArchiveSink:
         """Note a blob, read on commit."""
         self._tar.add(blob_name(content.descriptor.digest), content.path, content.descriptor.size)
 
+    def discard(self, digest: Digest) -> None:
+        """Do nothing: the whole is written anew each time."""
+
     def put_manifest(self, manifest: Manifest, name: str | None) -> None:
         """Note a manifest, as `Sink.put_manifest` says.
 

@@ -1,0 +1,64 @@
+"""A destination found damaged is written anew, whoever damaged it and wherever its bytes are shared."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.command import command
+from support.images import make_image, write_layout
+
+IMAGE = make_image("heal", layers=1, layer_size=200_000)
+
+
+def batch(tmp_path):
+    write_layout(tmp_path / "source", {"v1": IMAGE})
+    path = tmp_path / "batch.yaml"
+    path.write_text("version: 1\nname: heal\nimages:\n  - from: oci:source:v1\n    to: ['oci:out:v1']\n")
+    source = path.read_text().replace("oci:source", f"oci:{tmp_path / 'source'}")
+    path.write_text(source)
+    return path
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        stream.write(raw)
+    os.utime(path, (1, 1))
+
+
+def test_a_blob_damaged_in_store_and_layout_at_once_is_fetched_and_written_anew(tmp_path):
+    path = batch(tmp_path)
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    blob = tmp_path / "out" / "blobs" / "sha256" / IMAGE.layers[0].digest.hex
+    flip(blob)
+    for checkpoint in (tmp_path / "runs").rglob("VerifyDigests.json"):
+        checkpoint.unlink()
+    found = command(tmp_path, "run", str(path))
+    assert found.returncode == 1
+    assert "damaged" in found.stderr
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    assert blob.read_bytes() == IMAGE.layers[0].packed
+
+
+def test_a_damaged_blob_that_another_tool_left_in_the_layout_is_replaced(tmp_path):
+    path = batch(tmp_path)
+    write_layout(tmp_path / "out", {"other": IMAGE})
+    blob = tmp_path / "out" / "blobs" / "sha256" / IMAGE.layers[0].digest.hex
+    flip(blob)
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    assert blob.read_bytes() == IMAGE.layers[0].packed
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b'{"version": 1, "task": "WriteImage", "result": {}}', b"\xff" * 9])
+def test_a_checkpoint_that_cannot_be_trusted_counts_as_absent(tmp_path, torn):
+    path = batch(tmp_path)
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    for checkpoint in (tmp_path / "runs").rglob("*Digests.json"):
+        checkpoint.write_bytes(torn)
+    again = command(tmp_path, "run", str(path))
+    assert (again.returncode, again.stdout.count("1 images verified")) == (0, 1)
+    verdict = next((tmp_path / "runs").rglob("VerifyDigests.json"))
+    assert Path(verdict).read_bytes() != torn
