@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from transship.pipeline.digest import Digest, Hasher
-from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.disk import at_disk, claim, scratch_beside, sweep, write_durably
 from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -50,6 +50,7 @@ class Store:
         with at_disk(root):
             for directory in (root / "blobs" / "sha256", self._ingest):
                 directory.mkdir(parents=True, exist_ok=True)
+        sweep(self._ingest / "derived")
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob of ``digest`` is or would be."""
@@ -125,9 +126,10 @@ class Store:
 
     def derive(self, media_type: MediaType, make: Callable[[Callable[[bytes], object]], Digest]) -> Descriptor:
         """Add a blob made here: ``make(write)`` writes it and returns its digest; idempotent."""
-        scratch = self._ingest / f"derived-{os.getpid()}-{time.monotonic_ns()}"
+        scratch = scratch_beside(self._ingest / "derived")
         try:
             with at_disk(scratch), scratch.open("xb") as stream:
+                claim(stream.fileno())
                 digest = make(self._writer(stream))
                 size = stream.tell()
                 stream.flush()

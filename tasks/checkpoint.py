@@ -51,7 +51,7 @@ class CheckpointTarget(luigi.Target):
         """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already."""
         document = {"version": 1, "task": self._task, "seconds": round(seconds, 6), "result": result}
         folder, name = os.path.split(self.path)
-        scratch = f"{folder}/.{name}.{os.getpid()}"
+        scratch = f"{folder}/.{name}.partial"
         raw = json.dumps(document, ensure_ascii=False).encode()
         try:
             _write(scratch, raw)

@@ -58,6 +58,8 @@ class ThreadWorker(Worker):
         finally:
             # After an interrupt the caller ends the process; it shall not wait for a slow registry.
             pool.shutdown(wait=False, cancel_futures=True)
+            # Luigi's worker would end what it takes for child processes.
+            self._running_tasks.clear()
         return bool(self.run_succeeded)
 
     def _step(self, pool: ThreadPoolExecutor) -> bool:

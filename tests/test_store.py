@@ -160,3 +160,15 @@ def test_a_document_damaged_on_disk_is_found_and_removed(tmp_path):
     with pytest.raises(ContentError, match="damaged"):
         fresh.read(document)
     assert not fresh.has(document)
+
+
+def test_what_a_killed_process_was_making_is_swept_away(tmp_path):
+    store = Store(tmp_path)
+    child = os.fork()
+    if child == 0:
+        store.derive(OCI_LAYER, lambda write: (write(b"half"), os._exit(0)))
+    os.waitpid(child, 0)
+    left = partial_files(store)
+    assert len(left) == 1
+    os.utime(tmp_path / "ingest" / left[0], (1, 1))
+    assert partial_files(Store(tmp_path)) == []
