@@ -1,8 +1,6 @@
 """From a batch as read to the plan of a run: which images, which shapes, which deliveries. Pure."""
 
-from pathlib import Path
-
-from transship.pipeline.batch import Batch, Destination, Job
+from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import Platforms
@@ -34,7 +32,7 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
         batch_digest,
         images,
         {delivery.key: delivery for delivery in deliveries},
-        {host: _access(batch, host) for host in batch.registries},
+        {host: access(settings) for host, settings in batch.registries.items()},
     )
 
 
@@ -64,11 +62,6 @@ def _path(destination: Destination) -> PathReference:
     return destination.reference
 
 
-def _access(batch: Batch, host: str) -> RegistryAccess:
-    settings = batch.registries[host]
-    return RegistryAccess(
-        settings.tls_verify,
-        settings.cert_dir,
-        str(Path(settings.authfile)) if settings.authfile else "",
-        settings.concurrency or 8,
-    )
+def access(settings: RegistrySettings) -> RegistryAccess:
+    """Return how a run reaches a registry, by what the batch file says of it."""
+    return RegistryAccess(settings.tls_verify, settings.cert_dir, settings.authfile, settings.concurrency or 8)

@@ -18,7 +18,7 @@ from transship.pipeline.reference import DockerReference, PathReference
 TAGS = ["latest", "v1.9.0", "v1.10.0", "v1.10.0-rc1", "v2.0.0", "v1.2", "edge", "sha-0ab"]
 
 
-def tags_of(repository: DockerReference) -> Sequence[str]:
+def tags_of(repository: DockerReference, _settings: RegistrySettings) -> Sequence[str]:
     assert not repository.tag
     return TAGS
 
@@ -228,7 +228,7 @@ def test_a_colon_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_listing_propagates_and_static_faults_come_first(tmp_path: Path) -> None:
-    def fail(repository: DockerReference) -> Sequence[str]:
+    def fail(repository: DockerReference, __: RegistrySettings) -> Sequence[str]:
         raise TransportError(f"{repository.name}: unreachable")
 
     path = tmp_path / "b.yaml"
@@ -244,7 +244,7 @@ def test_a_hostile_registry_cannot_choose_a_path(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
     path.write_text(HEAD + "  tags: {newest: 9}\n  to: ['dir:{tag}']\n")
     with pytest.raises(UsageError, match="malformed tag"):
-        read_batch(path, lambda _: ["../../etc"])
+        read_batch(path, lambda *_: ["../../etc"])
 
 
 def test_a_repository_is_listed_once(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_repository_is_listed_once(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
     image = "- from: docker://x.y/a\n  tags: {newest: 1}\n  to: ['dir:%d-{tag}']\n"
     path.write_text("version: 1\nimages:\n" + image % 1 + image % 2)
-    assert len(read_batch(path, lambda repository: asked.append(repository.name) or TAGS).jobs) == 2  # type: ignore[func-returns-value]
+    assert len(read_batch(path, lambda repository, _: asked.append(repository.name) or TAGS).jobs) == 2  # type: ignore[func-returns-value]
     assert asked == ["x.y/a"]
 
 

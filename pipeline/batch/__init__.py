@@ -5,7 +5,7 @@ Reads the one file and asks for the tags of repositories; opens no image and wri
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from transship.pipeline.batch.conflicts import refuse_conflicts
 from transship.pipeline.batch.entries import Entry, read_entry, read_registries
@@ -18,11 +18,14 @@ from transship.schemas import SchemaError, validate
 
 __all__ = ["Batch", "Destination", "Job", "RegistrySettings", "Wish", "read_batch"]
 
+ListTags: TypeAlias = Callable[[DockerReference, RegistrySettings], Sequence[str]]
 
-def read_batch(path: Path, list_tags: Callable[[DockerReference], Sequence[str]]) -> Batch:
+
+def read_batch(path: Path, list_tags: ListTags) -> Batch:
     """Return the batch that ``path`` holds: jobs in the file's order, tags of one selector newest first.
 
-    ``list_tags`` is asked once per repository, after everything that needs no network was checked.
+    ``list_tags`` gets a repository and what the file says of its registry, and is asked once
+    per repository, after everything that needs no network was checked.
 
     Raises:
         UsageError: the file cannot be read, is malformed or asks for what cannot be; names line and key.
@@ -34,7 +37,11 @@ def read_batch(path: Path, list_tags: Callable[[DockerReference], Sequence[str]]
     defaults = root.get("defaults", {})
     registries = read_registries(document, folder, root.get("registries", {}))
     entries = [read_entry(document, folder, defaults, n, image) for n, image in enumerate(root["images"])]
-    expansions = list(_expand(document, folder, entries, list_tags))
+
+    def tags_of(repository: DockerReference) -> Sequence[str]:
+        return list_tags(repository, registries.get(repository.registry, RegistrySettings()))
+
+    expansions = list(_expand(document, folder, entries, tags_of))
     refuse_conflicts(document, expansions)
     return Batch(_name(document, root), tuple(found.job for found in expansions), registries)
 

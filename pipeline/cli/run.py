@@ -118,12 +118,12 @@ def _conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
 
 
 def _expand(path: Path, digest: str) -> Plan:
-    from transship.pipeline.batch import read_batch  # noqa: PLC0415
-    from transship.pipeline.planning import plan_batch  # noqa: PLC0415
+    from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
+    from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
     from transship.pipeline.reference import DockerReference  # noqa: PLC0415
 
-    def tags(reference: DockerReference) -> "list[str]":
-        registries = connect({})
+    def tags(reference: DockerReference, settings: RegistrySettings) -> "list[str]":
+        registries = connect({reference.registry: access(settings)})
         try:
             return list(registries.client(reference.registry).list_tags(reference.repository))
         finally:
