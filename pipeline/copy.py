@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from transship.pipeline import tree
-from transship.pipeline.compression import transcode
+from transship.pipeline.compression import Compression, transcode
 from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
 from transship.pipeline.convert.index import rebuild_index, target_type
 from transship.pipeline.convert.shape import Shape
@@ -93,18 +93,19 @@ def fetch_blobs(
     def bring(blob: Descriptor) -> bool:
         return store.ingest(blob, lambda start: source.blob(blob, start), lambda count: on_bytes(blob, count))
 
-    waiting = [pool.submit(bring, blob) for blob in missing if pool and blob.size >= SMALL_BLOB]
-    errors: list[BaseException] = []
-    read = [blob for blob in missing if not (pool and blob.size >= SMALL_BLOB) and _tried(bring, blob, errors)]
-    for future in waiting:
-        error = future.exception()
-        if error is not None:
+    waiting = {blob.digest: pool.submit(bring, blob) for blob in missing if pool and blob.size >= SMALL_BLOB}
+    read: list[Descriptor] = []
+    errors: list[Exception] = []
+    # Small ones are fetched here while the pool is at the large ones.
+    for blob in sorted(missing, key=lambda blob: blob.digest in waiting):
+        try:
+            if waiting[blob.digest].result() if blob.digest in waiting else bring(blob):
+                read.append(blob)
+        except Exception as error:
             errors.append(error)
     if errors:
         raise errors[0]
     store.sync()
-    large = [blob for blob in missing if pool and blob.size >= SMALL_BLOB]
-    read += [blob for blob, future in zip(large, waiting, strict=True) if future.result()]
     return Fetched(len(wanted), len(read), sum(blob.size for blob in read))
 
 
@@ -133,14 +134,6 @@ def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
         sink.put_manifest(manifest, name if descriptor.digest == root.digest else None)
         total += descriptor.size
     return total
-
-
-def _tried(bring: Callable[[Descriptor], bool], blob: Descriptor, errors: list[BaseException]) -> bool:
-    try:
-        return bring(blob)
-    except Exception as error:
-        errors.append(error)
-        return False
 
 
 def _keep(store: Store, manifest: Manifest) -> Descriptor:
@@ -238,17 +231,14 @@ class _Converter:
         for position, layer in enumerate(plan.layers):
             new = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
             if layer.repack:
-                new = self._repacked(layer, diff_ids[position])
+                new = self._repacked(layer, layer.repack, diff_ids[position])
             self._note("layer", layer.source, new)
             made.append(new)
         return tuple(made)
 
-    def _repacked(self, layer: LayerPlan, diff_id: Digest) -> Descriptor:
-        repack = layer.repack
-        if repack is None:
-            raise AssertionError("a layer kept is not repacked")
-        plain = repack.value == "uncompressed" and self._store.path(diff_id)
-        if plain and plain.exists():
+    def _repacked(self, layer: LayerPlan, repack: Compression, diff_id: Digest) -> Descriptor:
+        plain = self._store.path(diff_id)
+        if repack is Compression.NONE and plain.exists():
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
         source = self._store.get(layer.source)
 

@@ -37,11 +37,15 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
 
 
 def _platforms(job: Job) -> Platforms:
-    single = all(_path(destination).transport == "docker-archive" for destination in job.destinations)
-    archive = any(_path(destination).transport == "docker-archive" for destination in job.destinations)
+    transports = {_path(destination).transport for destination in job.destinations}
+    single = transports == {"docker-archive"}
     if single and not isinstance(job.platforms, str) and len(job.platforms) == 1:
         return job.platforms[0]
-    if archive and job.explicit_platforms and (job.platforms == "all" or not isinstance(job.platforms, str)):
+    if (
+        "docker-archive" in transports
+        and job.explicit_platforms
+        and (job.platforms == "all" or not isinstance(job.platforms, str))
+    ):
         raise UsageError(
             f"{job.source}: a docker-archive holds one platform", advice="say platforms: host, or linux/amd64"
         )
@@ -52,7 +56,6 @@ def _shape(job: Job, transport: str) -> Shape:
     wish = job.wish
     layers = None if wish.layers == "keep" else Compression(wish.layers)
     shape = Shape(wish.manifests, wish.config, layers, wish.level, wish.force)
-    # dir: keeps what the source has unless another format was asked for, as every destination does.
     return bounded(shape, transport)
 
 

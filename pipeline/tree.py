@@ -7,7 +7,7 @@ from typing import Final
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import FOREIGN, MANIFESTS
+from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Image, Index, Manifest, Schema1, parse
 from transship.pipeline.store import Store
 
@@ -50,7 +50,7 @@ def blobs(store: Store, selection: Selection) -> Iterator[Descriptor]:
     seen: set[Digest] = set()
     for _, manifest in manifests(store, selection):
         for blob in named_blobs(manifest):
-            if blob.digest not in seen and not is_elsewhere(blob):
+            if blob.digest not in seen and not blob.is_elsewhere:
                 seen.add(blob.digest)
                 yield blob
 
@@ -69,11 +69,6 @@ def named_blobs(manifest: Manifest) -> tuple[Descriptor, ...]:
             advice="push the image anew with a current client",
         )
     return tuple(entry for entry in manifest.manifests if entry.media_type not in MANIFESTS)
-
-
-def is_elsewhere(blob: Descriptor) -> bool:
-    """Say whether ``blob`` is a foreign layer, kept by URL and not by the registry."""
-    return bool(blob.urls) and blob.media_type in FOREIGN
 
 
 def _below(

@@ -11,7 +11,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Index
 from transship.pipeline.transport import Source
-from transship.pipeline.tree import MAX_NESTING, is_elsewhere, named_blobs
+from transship.pipeline.tree import MAX_NESTING, named_blobs
 
 Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
 
@@ -100,7 +100,7 @@ class _Walk:
 
     def blob(self, wanted: Descriptor) -> None:
         """Read one blob to its end."""
-        if wanted.digest in self.done or is_elsewhere(wanted):
+        if wanted.digest in self.done or wanted.is_elsewhere:
             return
         self.done.add(wanted.digest)
         try:

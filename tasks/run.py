@@ -73,12 +73,10 @@ def execute(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, fail
         if error is not None:
             outcome.failures[key] = error
             _keep_error(workspace, key, type(task).__name__, error)
-        elif isinstance(task, VerifyDigests) and task.complete():
-            on_delivery(key, True)
         elif isinstance(task, FetchManifest | WriteImage):
             _clear_error(workspace, key)
-        if isinstance(task, VerifyDigests) and not task.complete():
-            on_delivery(key, False)
+        if isinstance(task, VerifyDigests):
+            on_delivery(key, error is None and bool(task.complete()))
 
     outcome.succeeded = drive(_roots(workspace, on_delivery), threads, on_end, fail_fast=fail_fast)
     if outcome.ran:

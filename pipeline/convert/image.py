@@ -138,8 +138,7 @@ def _target(image: Image, manifests: Manifests) -> MediaType:
 
 def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
     # Attestations and other artifacts ride in images as layers of types of their own.
-    kept = shape.layers is None or (layer.media_type in FOREIGN and layer.urls) or layer.media_type not in LAYERS
-    if shape.layers is None or kept:
+    if shape.layers is None or layer.is_elsewhere or layer.media_type not in LAYERS:
         if same_format:
             return LayerPlan(layer, layer.media_type, None)
         if not oci and layer.media_type in ZSTD:

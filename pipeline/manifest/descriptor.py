@@ -7,7 +7,7 @@ from typing import Final
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.document import Json, Object
 from transship.pipeline.manifest.fields import Fields
-from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.manifest.media_types import FOREIGN, MediaType
 from transship.pipeline.manifest.platform import Platform
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -57,6 +57,11 @@ class Descriptor:
     def name(self) -> str:
         """The reference name annotated on an entry of an OCI layout, empty where there is none."""
         return self.annotations.get(REF_NAME, "")
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True for a foreign layer kept by URL: registries do not hold it."""
+        return bool(self.urls) and self.media_type in FOREIGN
 
     def to_document(self) -> Object:
         """Return the JSON object: as it was read, or in the field order of descriptor.md."""
