@@ -50,6 +50,7 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
+    from transship.pipeline.disk import write_durably  # noqa: PLC0415
     from transship.pipeline.plan_file import read_plan, save_plan  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
     from transship.tasks.run import execute, locked, refresh  # noqa: PLC0415
@@ -76,7 +77,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         workspace.close()
         progress.close()
         if outcome.ran or not (root / "report.json").exists():
-            (root / "report.json").write_bytes(dump(report(root, plan)))
+            write_durably(root / "report.json", dump(report(root, plan)))
     return _conclude(root, plan, outcome.seconds, outcome.succeeded)
 
 
