@@ -78,18 +78,25 @@ def half_blobs(run: Path) -> dict[str, int]:
     return sizes
 
 
-def killed(folder: Path, seconds: float, growth: int) -> dict[str, int] | None:
-    """Run, and kill after ``seconds`` or as half blobs grew by ``growth``; return those left, None if it ended.
+def done_tasks(run: Path) -> int:
+    return sum(1 for _ in run.glob("checkpoints/*/[!.]*.json"))
 
-    Most of a run's time is not in its blobs: without ``growth`` hardly a kill would meet a half one.
+
+def killed(folder: Path, growth: int, tasks: int) -> dict[str, int] | None:
+    """Run, and kill as half blobs grew by ``growth`` bytes or ``tasks`` more are done; None if it ended before.
+
+    Not by time, which says nothing on a machine of another speed; most of it is not in the blobs either.
     """
     run = folder / "runs/batch"
     process = begin(folder, "run", "batch.yaml")
     try:
         if await_lock(process, run):
-            before = sum(half_blobs(run).values())
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline and sum(half_blobs(run).values()) < before + growth:
+            bytes_before, tasks_before = sum(half_blobs(run).values()), done_tasks(run)
+            while (
+                process.poll() is None
+                and sum(half_blobs(run).values()) < bytes_before + growth
+                and done_tasks(run) < tasks_before + tasks
+            ):
                 time.sleep(0.0005)
     finally:
         process.kill()
@@ -104,18 +111,19 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     tmp_path: Path, work: Path, registry: RegistryServer, samples: list[Sample]
 ) -> None:
     calm = batch(tmp_path / "calm", registry, samples)
-    begun = time.monotonic()
     undisturbed = command(calm, "run", "batch.yaml")
-    took = time.monotonic() - begun
     assert undisturbed.returncode == 0, undisturbed.stderr
+    tasks = done_tasks(calm / "runs/batch")
 
     source, log, kills = random.Random(20), Log(registry), 0
     left: list[dict[str, int]] = []
     for number in range(KILLS):
         early = number < KILLS // 2
-        seconds = took if early else source.uniform(0, 3 * took / KILLS)
-        growth = source.randrange(1, 2 * BASE // KILLS) if early else BASE * 10
-        found = killed(work, seconds, growth)
+        found = killed(
+            work,
+            source.randrange(1, 2 * BASE // KILLS) if early else BASE * 10,
+            tasks if early else source.randrange(1, max(2, tasks // KILLS)),
+        )
         kills += found is not None
         left.append(found or {})
     last = command(work, "run", "batch.yaml")
