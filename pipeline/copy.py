@@ -5,9 +5,8 @@ the sink already has is not read or written again.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from transship.pipeline import tree
 from transship.pipeline.compression import Compression, transcode
@@ -25,6 +24,9 @@ from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Sink, Source
 from transship.pipeline.tree import Selection
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
@@ -80,7 +82,7 @@ def fetch_blobs(
     source: Source,
     store: Store,
     selection: Selection,
-    pool: Executor | None = None,
+    pool: "Executor | None" = None,
     on_bytes: Callable[[Descriptor, int], None] = lambda _blob, _count: None,
 ) -> Fetched:
     """Bring every blob of the selection into the store, large ones on ``pool`` if there is one.

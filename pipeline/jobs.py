@@ -6,12 +6,14 @@ A key is the digest of its own canonical content, so that editing one line of a 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape
-from transship.pipeline.copy import Platforms
 from transship.pipeline.manifest.document import Json, Object, dump
+
+if TYPE_CHECKING:
+    from transship.pipeline.copy import Platforms
 
 ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
 """Transports whose destination is one file, written once, of all its images."""
@@ -22,7 +24,7 @@ class ImageJob:
     """One image to fetch: its reference, the platforms wanted."""
 
     source: str
-    platforms: Platforms
+    platforms: "Platforms"
 
     @property
     def key(self) -> str:
@@ -136,7 +138,7 @@ def _key(document: Object) -> str:
     return hashlib.sha256(dump(document)).hexdigest()[:24]
 
 
-def _platforms(platforms: Platforms) -> Json:
+def _platforms(platforms: "Platforms") -> Json:
     return platforms if isinstance(platforms, str) else list(platforms)
 
 

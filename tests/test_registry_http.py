@@ -22,7 +22,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import DOCKER_LAYER_GZIP, DOCKER_MANIFEST
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
-from transship.pipeline.registry.pace import Patience
+from transship.pipeline.registry.settings import Patience
 from transship.pipeline.registry.tls import Certificates
 from transship.pipeline.store import Store
 from transship.pipeline.transport import RangeRefusedError

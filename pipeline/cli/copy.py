@@ -6,8 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from transship.pipeline.cli.folder import connect
-from transship.pipeline.cli.options import add_source_options, source_settings
+from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import Platforms, convert, fetch_blobs, fetch_manifest, resolve, write
@@ -19,24 +18,6 @@ from transship.pipeline.registry.registries import Registries
 from transship.pipeline.store import Store
 from transship.pipeline.transports import open_sink, open_source
 from transship.pipeline.verify import verify
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``copy``."""
-    parser.add_argument("source", metavar="SRC", help="transport:reference")
-    parser.add_argument("destination", metavar="DST", help="transport:reference")
-    parser.add_argument("-a", "--all", action="store_true", help="copy every platform of a multi-platform image")
-    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
-    parser.add_argument("-f", "--format", choices=("oci", "v2s2"), default="", help="manifest format to write")
-    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
-    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
-    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="1 to 9, zstd 1 to 20")
-    parser.add_argument("--dest-decompress", action="store_true", help="unpack the layers")
-    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
-    add_source_options(parser, "src-")
-    parser.set_defaults(perform=perform)
 
 
 def perform(options: argparse.Namespace) -> int:

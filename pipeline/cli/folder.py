@@ -1,17 +1,10 @@
-"""Finding a run folder, and the registries that a plan names."""
+"""Finding a run folder."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transship.pipeline.errors import UsageError
-from transship.pipeline.jobs import Plan, RegistryAccess
+from transship.pipeline.jobs import Plan
 from transship.pipeline.plan_file import read_plan
-
-if TYPE_CHECKING:
-    from transship.pipeline.registry.registries import Registries
-    from transship.pipeline.registry.settings import HostSettings
 
 
 def open_run(argument: str) -> tuple[Path, Plan]:
@@ -25,20 +18,3 @@ def open_run(argument: str) -> tuple[Path, Plan]:
         if plan is not None:
             return root.resolve(), plan
     raise UsageError(f"{argument}: no run folder here or under runs/", advice="start one with: transship run BATCH")
-
-
-def connect(access: Mapping[str, RegistryAccess], default: "HostSettings | None" = None) -> "Registries":
-    """Return connections to registries under a plan's settings and this process's environment."""
-    from transship.pipeline.registry.registries import Registries  # noqa: PLC0415 - 50 ms, and status needs none
-    from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
-
-    settings = {
-        host: HostSettings(
-            tls_verify=found.tls_verify,
-            cert_dir=found.cert_dir,
-            authfile=found.authfile,
-            concurrency=found.concurrency,
-        )
-        for host, found in access.items()
-    }
-    return Registries(settings, default or HostSettings(), os.environ)

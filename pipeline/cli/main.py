@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from transship.pipeline import __version__
+from transship.pipeline.cli import arguments
 from transship.pipeline.errors import Error, NotFoundError, UsageError
 
 _COMMANDS: Final = {
@@ -54,16 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    # The command is found before anything of it is loaded.
     command = next((word for word in words if word in _COMMANDS), "")
     parser = _parser()
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for name, summary in _COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
         if name == command:
-            importlib.import_module(f"transship.pipeline.cli.{name}").add_options(sub)
+            arguments.ADD[name](sub)
     options = parser.parse_args(words)
-    return int(options.perform(options))
+    # What a command needs is loaded once its arguments are sound: help and a misspelt option cost little.
+    chosen = importlib.import_module(f"transship.pipeline.cli.{options.command}")
+    return int(chosen.perform(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, Protocol, TextIO, TypeAlias
 from transship.pipeline.manifest.descriptor import Descriptor
 
 Style: TypeAlias = Literal["auto", "bar", "lines", "json", "none"]
-STYLES: Final = ("auto", "bar", "lines", "json", "none")
 LARGE_BLOB: Final = 64 << 20
 """Bytes from which a blob has a bar of its own."""
 _EVERY: Final = 10.0

@@ -11,14 +11,6 @@ from transship.pipeline.disk import write_durably
 from transship.pipeline.report import Line, fold, report
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``report``."""
-    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
-    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
-    parser.add_argument("--html", metavar="FILE", default="", help="write a self-contained page")
-    parser.set_defaults(perform=perform)
-
-
 def perform(options: argparse.Namespace) -> int:
     """Print the report; return 1 where an image is not verified, else 0."""
     root, plan = open_run(options.run)

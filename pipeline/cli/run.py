@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from transship.pipeline.cli.folder import connect
-from transship.pipeline.cli.progress import STYLES, Progress, make_progress
+from transship.pipeline.cli.progress import Progress, make_progress
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.document import dump
@@ -20,19 +19,6 @@ if TYPE_CHECKING:
 
 _SHOWN_FAILURES: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``run``."""
-    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
-    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
-    parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
-    parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
-    parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
-    parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
-    parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")
-    parser.add_argument("--progress", choices=STYLES, default="auto", help="how to show progress (default: auto)")
-    parser.set_defaults(perform=perform)
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -50,6 +36,7 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
+    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
     from transship.pipeline.disk import write_durably  # noqa: PLC0415
     from transship.pipeline.plan_file import read_plan, save_plan  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
@@ -120,6 +107,7 @@ def _conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
 
 def _expand(path: Path, digest: str) -> Plan:
     from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
+    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
     from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
     from transship.pipeline.reference import DockerReference  # noqa: PLC0415
 
@@ -146,10 +134,3 @@ def _name_of(path: Path, raw: bytes) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{path}: name {name!r} is not fit for a folder", advice="use letters, digits, . _ -")
     return name
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("expected a number from 1")
-    return value

@@ -8,13 +8,6 @@ from transship.pipeline.cli.folder import open_run
 from transship.pipeline.report import fold
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``status``."""
-    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.set_defaults(perform=perform)
-
-
 def perform(options: argparse.Namespace) -> int:
     """Print the states; return 0 whatever they are."""
     root, plan = open_run(options.run)

@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from transship.pipeline.cli.folder import connect, open_run
-from transship.pipeline.cli.options import add_source_options, source_settings
+from transship.pipeline.cli.connect import connect, source_settings
+from transship.pipeline.cli.folder import open_run
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
 from transship.pipeline.reference import parse_reference
@@ -13,13 +13,6 @@ from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import fold
 from transship.pipeline.transports import open_source
 from transship.pipeline.verify import Seen, verify
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``verify``."""
-    parser.add_argument("what", metavar="RUN|REFERENCE", nargs="+", help="run folder or name, or transport:reference")
-    add_source_options(parser, "")
-    parser.set_defaults(perform=perform)
 
 
 def perform(options: argparse.Namespace) -> int:

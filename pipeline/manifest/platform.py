@@ -4,7 +4,7 @@ Source: OCI image-spec image-index.md "platform"; the variant fallbacks are thos
 containers-image's ``internal/pkg/platform``.
 """
 
-import platform as machine
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +83,7 @@ class Platform:
 
 def host() -> Platform:
     """Return the platform that images for this machine have: always linux, as in skopeo off Windows."""
-    name = machine.machine()
+    name = os.uname().machine
     return Platform("linux", _ARCHITECTURES.get(name, name), _ARM_VARIANTS.get(name, ""))
 
 

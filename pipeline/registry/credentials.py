@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.registry import helper
 
 _MAX_FILE: Final = 4 << 20
 _DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -114,6 +113,9 @@ class CredentialStore:
         for server in servers:
             key = (program, server)
             if key not in self._asked:
+                # Few have a helper, and starting a program takes much to import.
+                from transship.pipeline.registry import helper  # noqa: PLC0415
+
                 answer = helper.ask(program, server, self._files.environ)
                 self._asked[key] = _from_helper(*answer) if answer else None
             if self._asked[key]:

@@ -7,34 +7,15 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from urllib3 import Timeout
 
 from transship.pipeline.errors import TransientError
+from transship.pipeline.registry.settings import Patience
 
 _MAX_DIGITS: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Limits of waiting; times in seconds. ``tries`` counts the first attempt.
-
-    ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
-    request, until it answers again: a dead registry costs its time-outs once, not once per image.
-    """
-
-    tries: int = 6
-    tries_when_down: int = 2
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    longest_retry_after: float = 900.0
-    connect_timeout: float = 10.0
-    connect_timeout_when_down: float = 3.0
-    read_timeout: float = 60.0
-    document_timeout: float = 300.0
 
 
 class Pace:

@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transship.pipeline.registry import tls
-from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.credentials import Credentials, CredentialStore, auth_files
 from transship.pipeline.registry.settings import HostSettings
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.client import RegistryClient
 
 _ALIASES = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 
@@ -24,7 +27,7 @@ class Registries:
         self._stores: dict[str, CredentialStore] = {}
         self._lock = threading.Lock()
 
-    def client(self, registry: str) -> RegistryClient:
+    def client(self, registry: str) -> "RegistryClient":
         """Return the client of ``registry`` (host[:port]); nothing is sent yet.
 
         Raises:
@@ -48,7 +51,10 @@ class Registries:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _make(self, name: str) -> RegistryClient:
+    def _make(self, name: str) -> "RegistryClient":
+        # Copies between files make a `Registries` too, and never ask it for a client.
+        from transship.pipeline.registry.client import RegistryClient  # noqa: PLC0415
+
         settings = self._settings.get(name, self._default)
         if settings.cert_dir:
             certificates = tls.read(Path(settings.cert_dir))

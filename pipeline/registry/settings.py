@@ -3,7 +3,25 @@
 from dataclasses import dataclass, field
 
 from transship.pipeline.registry.credentials import Credentials
-from transship.pipeline.registry.pace import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Limits of waiting; times in seconds. ``tries`` counts the first attempt.
+
+    ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
+    request, until it answers again: a dead registry costs its time-outs once, not once per image.
+    """
+
+    tries: int = 6
+    tries_when_down: int = 2
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    longest_retry_after: float = 900.0
+    connect_timeout: float = 10.0
+    connect_timeout_when_down: float = 3.0
+    read_timeout: float = 60.0
+    document_timeout: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 Layout: containers-certs.d(5): ``*.crt`` are authorities, ``*.cert`` with ``*.key`` client pairs.
 """
 
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transship.pipeline.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,14 @@ def read(folder: Path) -> Certificates:
     return Certificates(tuple(entry for entry in entries if entry.suffix == ".crt"), pairs)
 
 
-def context(certificates: Certificates, *, verify: bool, with_pairs: bool) -> ssl.SSLContext:
+def context(certificates: Certificates, *, verify: bool, with_pairs: bool) -> "ssl.SSLContext":
     """Return a client context; ``with_pairs`` is for the registry itself, never for where it redirects.
 
     Raises:
         UsageError: a certificate file is not one.
     """
+    import ssl  # noqa: PLC0415 - registries without TLS, and copies between files, need none of it
+
     made = ssl.create_default_context()
     if not verify:
         made.check_hostname = False

@@ -2,8 +2,7 @@
 
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.credentials import Credentials
-from transship.pipeline.registry.pace import Patience
-from transship.pipeline.registry.settings import HostSettings
+from transship.pipeline.registry.settings import HostSettings, Patience
 from transship.pipeline.registry.tls import Certificates
 
 QUICK = Patience(tries=3, first_wait=0.01, connect_timeout=2.0, read_timeout=2.0, document_timeout=2.0)

@@ -1,0 +1,107 @@
+"""The arguments of every command. Reading them, and showing help, loads nothing else of transship."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Final
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
+    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
+    parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
+    parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
+    parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
+    parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
+    parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")
+    styles = ("auto", "bar", "lines", "json", "none")
+    parser.add_argument("--progress", choices=styles, default="auto", help="how to show progress (default: auto)")
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", metavar="RUN|REFERENCE", nargs="+", help="run folder or name, or transport:reference")
+    _reaching(parser, "")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    parser.add_argument("--html", metavar="FILE", default="", help="write a self-contained page")
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="OCI layout, oci-archive, docker-archive or dir:")
+    parser.add_argument("--port", metavar="N", type=_port, default=0, help="port to listen on (default: a free one)")
+    parser.add_argument(
+        "--address", metavar="IP", default="127.0.0.1", help="address to listen on (default: this machine alone)"
+    )
+    parser.add_argument("--access-log", metavar="FILE", default="", help="append one JSON line a request")
+
+
+def _copy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="transport:reference")
+    parser.add_argument("destination", metavar="DST", help="transport:reference")
+    parser.add_argument("-a", "--all", action="store_true", help="copy every platform of a multi-platform image")
+    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
+    parser.add_argument("-f", "--format", choices=("oci", "v2s2"), default="", help="manifest format to write")
+    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
+    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
+    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="1 to 9, zstd 1 to 20")
+    parser.add_argument("--dest-decompress", action="store_true", help="unpack the layers")
+    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    _reaching(parser, "src-")
+
+
+def _reaching(parser: argparse.ArgumentParser, prefix: str) -> None:
+    """Add how to reach a registry, in skopeo's words; `connect.source_settings` reads it."""
+    parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help="registry credentials")
+    parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help="*.crt, *.cert and *.key for TLS")
+    parser.add_argument(
+        f"--{prefix}tls-verify",
+        metavar="BOOL",
+        nargs="?",
+        const=True,
+        default=True,
+        type=_boolean,
+        help="require HTTPS with a valid certificate (default: true)",
+    )
+
+
+def _boolean(text: str) -> bool:
+    # The spellings that skopeo takes (Go's strconv.ParseBool).
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError("expected a number from 0 to 65535")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected a number from 1")
+    return value
+
+
+ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "run": _run,
+    "status": _status,
+    "verify": _verify,
+    "report": _report,
+    "serve": _serve,
+    "copy": _copy,
+}
+"""What adds a command's arguments to its parser, by the command's name."""
