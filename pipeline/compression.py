@@ -1,16 +1,20 @@
-"""Streaming codecs of layers: gzip through ISA-L, zstd through pyzstd, none. Constant memory.
+"""Streaming codecs of layers: gzip through ISA-L, zstd through pyzstd, none. Constant memory, all cores.
 
-A layer's diff ID is the digest of its uncompressed tar (OCI image-spec config.md, "Layer DiffID").
+What comes out depends on the tar and the level alone, not on how the tar arrives nor on the number
+of cores (docs/decisions/0008-reproducible-packing.md). A layer's diff ID is the digest of its
+uncompressed tar (OCI image-spec config.md, "Layer DiffID").
 """
 
 import enum
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from itertools import chain, islice
+from typing import Final, Protocol
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
+from transship.pipeline.overlap import CORES, InOrder, ahead
 
 _CHUNK: Final = 1 << 20
 MAX_EXPANSION: Final = 1 << 40
@@ -19,6 +23,15 @@ MAX_RATIO: Final = 400
 """Times that a layer may be larger than its compressed form, beyond the first `_RATIO_FREE` bytes."""
 _RATIO_FREE: Final = 64 << 20
 _ZSTD_WINDOW_LOG: Final = 27
+_BLOCK: Final = 1 << 20
+"""Bytes of tar in each part of a gzip layer that is packed on its own."""
+_GZIP_BETTER: Final = 4
+_ZSTD_JOB: Final = 2 << 20
+"""Bytes of tar in each job of a zstd layer; fixed, for the bytes depend on it."""
+_ZSTD_WORKERS: Final = 4
+_AHEAD: Final = 4
+_GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_DEFLATE_END: Final = b"\x03\0"
 
 
 class Compression(enum.Enum):
@@ -46,41 +59,58 @@ class _Decoder(Protocol):
 
 
 class _Encoder(Protocol):
-    def compress(self, data: bytes) -> bytes: ...
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
 
-    def flush(self) -> bytes: ...
+    def end(self) -> Iterator[bytes]: ...
+
+
+class Reader(Protocol):
+    """What can be read to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, empty at the end."""
 
 
 def transcode(
-    source: BinaryIO, have: Compression, want: Compression, write: Callable[[bytes], object], level: int | None = None
+    source: Reader, have: Compression, want: Compression, write: Callable[[bytes], object], level: int | None = None
 ) -> Transcoded:
     """Repack ``source`` from ``have`` to ``want``, feeding ``write``; one pass, both digests.
 
-    ``level`` is 1..9 for gzip and 1..20 for zstd; None is 6 and 3.
+    ``source`` is read and unpacked in a thread of its own where it is large; ``write`` is called in
+    this one. ``level`` is 1..9 for gzip (1 to 3 pack alike, as do 4 to 9) and 1..20 for zstd;
+    None is 6 and 3.
 
     Raises:
         ContentError: the stream is damaged, cut short, followed by something else, or expands
             beyond `MAX_EXPANSION` or `MAX_RATIO`.
     """
-    packed, tar = hashlib.sha256(), hashlib.sha256()
-    sizes = [0, 0]
+    tar = hashlib.sha256()
+    # An unpacked layer is its tar: one hash tells both digests.
+    packed = tar if want is Compression.NONE else hashlib.sha256()
+    tar_size = size = 0
     encoder = _encoder(want, level)
-
-    def emit(data: bytes) -> None:
-        if data:
+    pieces = decompressed(source, have)
+    begun = list(islice(pieces, 2))
+    rest = ahead(pieces, _AHEAD) if len(begun) == 2 else pieces
+    try:
+        for piece in chain(begun, rest):
+            tar.update(piece)
+            tar_size += len(piece)
+            for data in encoder.feed(piece):
+                if packed is not tar:
+                    packed.update(data)
+                size += len(data)
+                write(data)
+        for data in encoder.end():
             packed.update(data)
-            sizes[0] += len(data)
+            size += len(data)
             write(data)
-
-    for piece in decompressed(source, have):
-        tar.update(piece)
-        sizes[1] += len(piece)
-        emit(encoder.compress(piece))
-    emit(encoder.flush())
-    return Transcoded(Digest("sha256", packed.hexdigest()), sizes[0], Digest("sha256", tar.hexdigest()), sizes[1])
+    finally:
+        rest.close()
+    return Transcoded(Digest("sha256", packed.hexdigest()), size, Digest("sha256", tar.hexdigest()), tar_size)
 
 
-def decompressed(source: BinaryIO, have: Compression) -> Iterator[bytes]:
+def decompressed(source: Reader, have: Compression) -> Generator[bytes, None, None]:
     """Yield the tar in ``source`` in pieces of at most 1 MiB; raises as `transcode` does."""
     decoder = _decoder(have)
     taken = given = 0
@@ -101,11 +131,8 @@ class _Plain:
     def finish(self) -> None:
         pass
 
-    def compress(self, data: bytes) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
+    def end(self) -> Iterator[bytes]:
+        yield from ()
 
 
 class _Gunzip:
@@ -169,22 +196,64 @@ def _decoder(kind: Compression) -> _Decoder:
     return _Unzstd() if kind is Compression.ZSTD else _Plain()
 
 
-def _encoder(kind: Compression, level: int | None) -> _Encoder:
-    if kind is Compression.GZIP:
+class _Gzip:
+    """One gzip member (RFC 1952) of blocks packed each on its own, on all cores, as ``pigz --independent`` does."""
+
+    def __init__(self, level: int) -> None:
         from isal import isal_zlib  # noqa: PLC0415
 
-        # ISA-L has levels 0 to 3; the nine of gzip are spread over its upper three.
-        gzip: _Encoder = isal_zlib.compressobj(((level or 6) + 2) // 3, wbits=31)
-        return gzip
-    if kind is Compression.ZSTD:
+        self._zlib = isal_zlib
+        # ISA-L's level 3 gives other bytes on processors with AVX2 or AVX-512 than on those without.
+        self._level = 1 if level < _GZIP_BETTER else 2
+        self._blocks = InOrder(self._packed)
+        self._waiting = bytearray()
+        self._crc = self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if not self._size:
+            yield _GZIP_HEADER
+        self._crc = self._zlib.crc32(data, self._crc)
+        self._size += len(data)
+        self._waiting += data
+        while len(self._waiting) > _BLOCK:
+            block = bytes(memoryview(self._waiting)[:_BLOCK])
+            del self._waiting[:_BLOCK]
+            yield from self._blocks.add(block)
+
+    def end(self) -> Iterator[bytes]:
+        if not self._size:
+            yield _GZIP_HEADER
+        yield from self._blocks.rest()
+        yield self._packed(bytes(self._waiting))
+        yield _DEFLATE_END + self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+
+    def _packed(self, block: bytes) -> bytes:
+        deflate = self._zlib.compressobj(self._level, wbits=-15)
+        return deflate.compress(block) + deflate.flush(self._zlib.Z_SYNC_FLUSH)
+
+
+class _Zstd:
+    """One frame (RFC 8878). Any number of workers gives the same bytes, none at all would give others."""
+
+    def __init__(self, level: int) -> None:
         from pyzstd import CParameter, ZstdCompressor  # noqa: PLC0415
 
-        # With one worker or many zstd gives the same bytes; with none it gives others.
         options: dict[int, int] = {
-            CParameter.compressionLevel: level or 3,
+            CParameter.compressionLevel: level,
             CParameter.checksumFlag: 1,
-            CParameter.nbWorkers: 2,
+            CParameter.nbWorkers: min(CORES, _ZSTD_WORKERS),
+            CParameter.jobSize: _ZSTD_JOB,
         }
-        zstd: _Encoder = ZstdCompressor(options)
-        return zstd
-    return _Plain()
+        self._encoder = ZstdCompressor(options)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield self._encoder.compress(data)
+
+    def end(self) -> Iterator[bytes]:
+        yield self._encoder.flush()
+
+
+def _encoder(kind: Compression, level: int | None) -> _Encoder:
+    if kind is Compression.GZIP:
+        return _Gzip(level or 6)
+    return _Zstd(level or 3) if kind is Compression.ZSTD else _Plain()

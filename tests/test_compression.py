@@ -2,12 +2,17 @@
 
 import gzip
 import io
+import random
+import subprocess
+import threading
+import zlib
 
 import pytest
 import pyzstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transship.pipeline import compression, overlap
 from transship.pipeline.compression import MAX_RATIO, Compression, decompressed, transcode
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -33,22 +38,98 @@ def test_transcoding_keeps_the_tar_and_tells_both_digests(have, want, raw, times
     assert (made.diff_id, made.tar_size) == (Digest.of(tar), len(tar))
 
 
+def tar_of(megabytes, seed=7):
+    """Return bytes that pack to about a half, different in every block."""
+    chosen = random.Random(seed)
+    words = [chosen.randbytes(chosen.randrange(3, 40)) for _ in range(2000)]
+    out = bytearray()
+    while len(out) < megabytes << 20:
+        out += chosen.choice(words)
+    return bytes(out)
+
+
+class Dribble(io.BytesIO):
+    """Gives a few bytes at a time, as a network does."""
+
+    def __init__(self, raw, piece):
+        super().__init__(raw)
+        self._piece = piece
+
+    def read(self, size=-1):
+        return super().read(self._piece if size < 0 else min(size, self._piece))
+
+
+def packed(tar, want, level=None, source=io.BytesIO):
+    out = io.BytesIO()
+    transcode(source(tar), Compression.NONE, want, out.write, level)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("want", [Compression.GZIP, Compression.ZSTD])
 def test_the_same_tar_packs_to_the_same_bytes_however_it_arrives(want):
-    tar = bytes(range(256)) * 40_000
+    tar = tar_of(5) + b"end"
+    outs = {
+        packed(tar, want, source=lambda raw, piece=piece: Dribble(raw, piece)) for piece in (9_777, 65_536, 1 << 24)
+    }
+    assert len(outs) == 1
+    assert b"".join(decompressed(Dribble(outs.pop(), 777), want)) == tar
 
-    class Dribble(io.BytesIO):
+
+@pytest.mark.parametrize("want", [Compression.GZIP, Compression.ZSTD])
+@pytest.mark.parametrize("level", [1, 6, 9])
+def test_the_same_tar_packs_to_the_same_bytes_on_any_number_of_cores(want, level, monkeypatch):
+    tar = tar_of(9)
+    outs = set()
+    for cores in (1, 2, 8):
+        monkeypatch.setattr(compression, "CORES", cores)
+        monkeypatch.setattr(overlap, "CORES", cores)
+        overlap.pool.cache_clear()
+        outs.add(packed(tar, want, level))
+    overlap.pool.cache_clear()
+    assert len(outs) == 1
+    assert UNPACK[want](outs.pop()) == tar
+
+
+@pytest.mark.parametrize("want", [Compression.GZIP, Compression.ZSTD])
+def test_packed_bytes_are_those_of_every_release(want):
+    """An image converted again, years later or elsewhere, keeps its digest; what changes this is a breaking change."""
+    expected = {
+        Compression.GZIP: "95286584cffd8cdeb795cc8016c774acf6d157be497914e5e12cd2922798f4d2",
+        Compression.ZSTD: "932ec99b393b8da5732a22e0cadb930409bce265b094362da065f2500f40310b",
+    }
+    assert Digest.of(packed(tar_of(3), want)).hex == expected[want]
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_gzip_of_any_size_is_one_member_that_gzip_reads(size):
+    tar = tar_of(4)[:size]
+    made = packed(tar, Compression.GZIP)
+    member = zlib.decompressobj(wbits=31)
+    assert member.decompress(made) == tar
+    assert (member.eof, member.unused_data) == (True, b"")
+    assert subprocess.run(["gzip", "-dc"], input=made, capture_output=True, check=True).stdout == tar
+
+
+def test_a_source_that_breaks_off_ends_the_packing_with_its_own_error():
+    class Breaking(io.BytesIO):
         def read(self, size=-1):
-            return super().read(777 if size < 0 or size > 777 else size)
+            data = super().read(size)
+            if not data:
+                raise ContentError("broken off")
+            return data
 
-    outs = []
-    for source in (io.BytesIO(tar), io.BytesIO(tar)):
-        out = io.BytesIO()
-        transcode(source, Compression.NONE, want, out.write)
-        outs.append(out.getvalue())
-    assert outs[0] == outs[1]
-    back = b"".join(decompressed(Dribble(outs[0]), want))
-    assert back == tar
+    with pytest.raises(ContentError, match="broken off"):
+        transcode(Breaking(tar_of(6)), Compression.NONE, Compression.ZSTD, lambda data: None)
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_a_full_disk_ends_the_packing_and_its_threads():
+    def refuse(data):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        transcode(io.BytesIO(tar_of(8)), Compression.NONE, Compression.NONE, refuse)
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
 def test_gzip_members_one_after_the_other_are_one_tar():

@@ -20,6 +20,7 @@ ORDER = (
     "manifest",
     "transport",
     "disk",
+    "overlap",
     "compression",
     "store",
     "tree",
