@@ -5,11 +5,13 @@ the sink already has is not read or written again.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from transship.pipeline import tree
-from transship.pipeline.compression import Compression, transcode
+from transship.pipeline.compression import Compression, Reader, transcode
 from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
 from transship.pipeline.convert.index import rebuild_index, target_type
 from transship.pipeline.convert.shape import Shape
@@ -21,17 +23,22 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
 from transship.pipeline.manifest.platform import Platform, host
 from transship.pipeline.manifest.views import Image, Index, Manifest
+from transship.pipeline.pull import Pull, mismatch
 from transship.pipeline.store import Store
-from transship.pipeline.transport import Sink, Source
+from transship.pipeline.transport import RangeRefusedError, Sink, Source
 from transship.pipeline.tree import Selection
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
 
-SMALL_BLOB = 1 << 20
+_Key: TypeAlias = tuple[Digest, MediaType]
+
+_STARTS: Final = 3
+SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
 
 
@@ -84,12 +91,14 @@ def fetch_blobs(
     selection: Selection,
     pool: "Executor | None" = None,
     on_bytes: Callable[[Descriptor, int], None] = lambda _blob, _count: None,
+    *,
+    leave: frozenset[Digest] = frozenset(),
 ) -> Fetched:
-    """Bring every blob of the selection into the store, large ones on ``pool`` if there is one.
+    """Bring every blob of the selection but those to ``leave`` into the store, large ones on ``pool`` if there is one.
 
     Raises the first failure after all have ended, so that what came stays for the next call.
     """
-    wanted = list(tree.blobs(store, selection))
+    wanted = [blob for blob in tree.blobs(store, selection) if blob.digest not in leave]
     missing = [blob for blob in wanted if not store.has(blob)]
 
     def bring(blob: Descriptor) -> bool:
@@ -111,15 +120,32 @@ def fetch_blobs(
     return Fetched(len(wanted), len(read), sum(blob.size for blob in read))
 
 
-def convert(store: Store, selection: Selection, shape: Shape) -> Conversion:
+def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Digest]:
+    """Return the layers that ``shape`` only needs repacked: `convert` can read those straight from the source.
+
+    Raises:
+        ContentError: the target cannot hold something.
+    """
+    repacked: set[Digest] = set()
+    kept: set[Digest] = set()
+    for _, manifest in tree.manifests(store, _bounded(store, selection, shape)):
+        for layer in plan_image(manifest, shape).layers if isinstance(manifest, Image) else ():
+            (repacked if layer.repack else kept).add(layer.source.digest)
+    return frozenset(repacked - kept)
+
+
+def convert(
+    store: Store, selection: Selection, shape: Shape, pool: "Executor | None" = None, source: Source | None = None
+) -> Conversion:
     """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
+
+    Layers are repacked on ``pool`` if there is one; its threads are waited for. Those not in the
+    store are read from ``source``. The result does not depend on either.
 
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    if shape.single:
-        selection = _select(store, selection.root, "host")
-    return _Converter(store, selection, shape).run()
+    return _Converter(store, _bounded(store, selection, shape), shape, pool, source).run()
 
 
 def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
@@ -140,6 +166,10 @@ def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
 
 def _keep(store: Store, manifest: Manifest) -> Descriptor:
     return store.put(manifest.raw, manifest.media_type, manifest.digest)
+
+
+def _bounded(store: Store, selection: Selection, shape: Shape) -> Selection:
+    return _select(store, selection.root, "host") if shape.single else selection
 
 
 def _select(store: Store, root: Descriptor, wanted: Platforms) -> Selection:
@@ -170,10 +200,14 @@ def _fetch_below(source: Source, store: Store, selection: Selection, node: Descr
 class _Converter:
     """One conversion of one tree, children before parents."""
 
-    def __init__(self, store: Store, selection: Selection, shape: Shape) -> None:
+    def __init__(
+        self, store: Store, selection: Selection, shape: Shape, pool: "Executor | None", source: Source | None
+    ) -> None:
         self._store = store
         self._selection = selection
         self._shape = shape
+        self._pool = pool
+        self._source = source
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
@@ -229,31 +263,60 @@ class _Converter:
                 raise ContentError(
                     f"config {plan.image.config.digest}: {len(diff_ids)} diff IDs for {len(plan.layers)} layers"
                 )
+        repacked = self._repack(plan.layers, diff_ids)
         made = []
-        for position, layer in enumerate(plan.layers):
-            new = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
-            if layer.repack:
-                new = self._repacked(layer, layer.repack, diff_ids[position])
+        for layer in plan.layers:
+            kept = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
+            new = repacked[layer.source.digest, layer.media_type] if layer.repack else kept
             self._note("layer", layer.source, new)
             made.append(new)
         return tuple(made)
+
+    def _repack(self, layers: tuple[LayerPlan, ...], diff_ids: tuple[Digest, ...]) -> dict[_Key, Descriptor]:
+        """Repack each layer once, the largest first: begun last, it would end long after the others."""
+        work = {
+            (layer.source.digest, layer.media_type): partial(self._repacked, layer, layer.repack, diff_id)
+            for layer, diff_id in zip(layers, diff_ids, strict=False)
+            if layer.repack
+        }
+        sizes = {layer.source.digest: layer.source.size for layer in layers}
+        order = sorted(work, key=lambda key: -sizes[key[0]])
+        if self._pool is None or len(order) == 1:
+            return {key: work[key]() for key in order}
+        running = {key: self._pool.submit(work[key]) for key in order}
+        # All have ended before the first failure is raised: the caller may take the store away then.
+        failed = [error for future in running.values() if (error := future.exception())]
+        if failed:
+            raise failed[0]
+        return {key: future.result() for key, future in running.items()}
 
     def _repacked(self, layer: LayerPlan, repack: Compression, diff_id: Digest) -> Descriptor:
         plain = self._store.path(diff_id)
         if repack is Compression.NONE and plain.exists():
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
-        source = self._store.get(layer.source)
+        have = compression_of(layer.source.media_type)
 
         def make(put: Callable[[bytes], object]) -> Digest:
-            with source.path.open("rb") as stream:
-                made = transcode(stream, compression_of(layer.source.media_type), repack, put, self._shape.level)
+            with self._opened(layer.source, have) as stream:
+                made = transcode(stream, have, repack, put, self._shape.level)
+            if have is Compression.NONE and made.diff_id != layer.source.digest:
+                raise mismatch(layer.source, made.diff_id)
             if made.diff_id != diff_id:
                 raise ContentError(
                     f"layer {layer.source.digest}: its tar is {made.diff_id}, the config's diff ID says {diff_id}"
                 )
             return made.digest
 
+        for _ in range(_STARTS - 1):
+            # A medium that broke off and cannot go on may give it whole the next time.
+            with suppress(RangeRefusedError):
+                return self._store.derive(layer.media_type, make)
         return self._store.derive(layer.media_type, make)
+
+    def _opened(self, wanted: Descriptor, have: Compression) -> "AbstractContextManager[Reader]":
+        if self._source is None or self._store.has(wanted):
+            return self._store.get(wanted).path.open("rb")
+        return Pull(self._source, wanted, hashed=have is Compression.NONE and wanted.digest.algorithm == "sha256")
 
     def _note(self, kind: str, old: Descriptor, new: Descriptor) -> None:
         if (old.digest, old.media_type) != (new.digest, new.media_type):

@@ -1,6 +1,6 @@
 """The content store of a run: blobs by digest, verified before they are visible.
 
-`Store.ingest` is the one reader of a Source's untrusted bytes: it hashes while it writes, keeps
+`Store.ingest` keeps a Source's untrusted bytes: it hashes while it writes, keeps
 what it has of a blob that broke off, and goes on from there, also in another process after a
 ``kill -9``. A blob under its final name is whole and durable.
 """
@@ -40,8 +40,10 @@ def _ignore(_: int) -> None:
 class Store:
     """Blobs in ``root/blobs/<algorithm>/<hex>``, partial ones in ``root/ingest``. Safe across threads and processes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, durable: bool = True) -> None:
+        """``durable`` false is for a store that nobody opens again, whose blobs are copied and not linked."""
         self.root = root
+        self._durable = durable
         self._blobs = str(root / "blobs")
         self._ingest = root / "ingest"
         self.cancelled = threading.Event()
@@ -102,7 +104,7 @@ class Store:
         """
         descriptor = Descriptor(media_type, digest or Digest.of(raw), len(raw))
         if not self.has(descriptor):
-            write_durably(self.path(descriptor.digest), raw, mode=_MODE)
+            write_durably(self.path(descriptor.digest), raw, mode=_MODE, durable=self._durable)
         self._remember(descriptor.digest, raw)
         return descriptor
 
@@ -133,7 +135,8 @@ class Store:
                 digest = make(self._writer(stream))
                 size = stream.tell()
                 stream.flush()
-                os.fsync(stream.fileno())
+                if self._durable:
+                    os.fsync(stream.fileno())
                 os.fchmod(stream.fileno(), _MODE)
             with at_disk(scratch):
                 scratch.rename(self.path(digest))
@@ -161,7 +164,7 @@ class Store:
 
     def sync(self) -> None:
         """Make the names of all blobs brought in so far durable."""
-        for directory in (self.root / "blobs").iterdir():
+        for directory in (self.root / "blobs").iterdir() if self._durable else ():
             handle = os.open(directory, os.O_RDONLY)
             try:
                 os.fsync(handle)
@@ -200,7 +203,8 @@ class Store:
         """Rename a partial file, verified by its ingest, to its final name; its data is durable first."""
         final = self.path(wanted.digest)
         with at_disk(final):
-            os.fsync(handle)
+            if self._durable:
+                os.fsync(handle)
             os.fchmod(handle, _MODE)
             if wanted.digest.algorithm != "sha256":
                 final.parent.mkdir(exist_ok=True)

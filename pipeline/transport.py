@@ -1,6 +1,6 @@
 """What a transport offers: a Source to read one image from, a Sink to write images to.
 
-A Source's bytes are untrusted and have two readers: `Store.ingest` and `verify`.
+A Source's bytes are untrusted and have three readers: `Store.ingest`, `Pull` and `verify`.
 A Sink gets blobs before the manifests that name them, children before parents, the name last.
 """
 

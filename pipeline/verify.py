@@ -2,8 +2,9 @@
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from transship.pipeline.digest import Digest, VerifyingReader
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
@@ -12,6 +13,12 @@ from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Index
 from transship.pipeline.transport import Source
 from transship.pipeline.tree import MAX_NESTING, named_blobs
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+_LARGE: Final = 1 << 20
+"""Bytes from which on another thread is worth its while."""
 
 Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
 
@@ -69,6 +76,8 @@ class Seen:
 class _Walk:
     source: Source
     seen: Seen
+    pool: "Executor | None"
+    waiting: list[tuple[Descriptor, "Future[None]"]] = field(default_factory=list)
     done: set[Digest] = field(default_factory=set)
     manifests: int = 0
     blobs: int = 0
@@ -103,17 +112,33 @@ class _Walk:
         if wanted.digest in self.done or wanted.is_elsewhere:
             return
         self.done.add(wanted.digest)
+        if self.pool and wanted.size >= _LARGE:
+            self.waiting.append((wanted, self.pool.submit(self.drain, wanted)))
+        else:
+            self.count(wanted, lambda: self.drain(wanted))
+
+    def drain(self, wanted: Descriptor) -> None:
+        """Hash one blob; raise what is wrong with it."""
+        with self.source.blob(wanted) as stream:
+            key = self.seen.key(wanted.digest, stream)
+            if not self.seen.has(key):
+                VerifyingReader(stream, wanted.digest, wanted.size, f"blob {wanted.digest}").drain()
+                self.seen.add(key)
+
+    def count(self, wanted: Descriptor, checked: Callable[[], None]) -> None:
+        """Count a blob, or add a finding for what ``checked`` raises."""
         try:
-            with self.source.blob(wanted) as stream:
-                key = self.seen.key(wanted.digest, stream)
-                if not self.seen.has(key):
-                    VerifyingReader(stream, wanted.digest, wanted.size, f"blob {wanted.digest}").drain()
-                    self.seen.add(key)
+            checked()
         except (ContentError, TransportError) as error:
             self.note(wanted.digest, error)
             return
         self.blobs += 1
         self.bytes += wanted.size
+
+    def finish(self) -> None:
+        """Wait for the pool; in the order of the walk."""
+        for wanted, future in self.waiting:
+            self.count(wanted, future.result)
 
     def note(self, digest: Digest, error: Exception) -> None:
         """Add a finding for what was raised while ``digest`` was read."""
@@ -125,13 +150,15 @@ class _Walk:
         self.findings.append(Finding(digest, fault, str(error)))
 
 
-def verify(source: Source, expected: Digest | None = None, seen: Seen | None = None) -> Verified:
+def verify(
+    source: Source, expected: Digest | None = None, seen: Seen | None = None, pool: "Executor | None" = None
+) -> Verified:
     """Re-read the image that ``source`` names; raise nothing for what is found wrong, list it.
 
     ``expected`` is the digest its root must have; None takes what is there. Of blobs below
-    several images ``seen`` lets each file be hashed once.
+    several images ``seen`` lets each file be hashed once. Large blobs are read on ``pool`` if there is one.
     """
-    walk = _Walk(source, seen or Seen())
+    walk = _Walk(source, seen or Seen(), pool)
     try:
         root = source.manifest()
     except (ContentError, TransportError) as error:
@@ -143,4 +170,5 @@ def verify(source: Source, expected: Digest | None = None, seen: Seen | None = N
         walk.findings.append(Finding(expected, "another image", f"the name leads to {root.digest}"))
     else:
         walk.manifest(descriptor, 0)
+        walk.finish()
     return Verified(descriptor, walk.manifests, walk.blobs, walk.bytes, tuple(walk.findings))

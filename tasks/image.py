@@ -151,7 +151,7 @@ class ConvertMediaTypes(_ImageStep):
     def perform(self) -> Result:
         """Convert; the store keeps the source's bytes too."""
         selection = self.requires().requires().selection()
-        made = convert(self.workspace.store, selection, self.workspace.shapes[self.shape])
+        made = convert(self.workspace.store, selection, self.workspace.shapes[self.shape], self.workspace.pool)
         return {
             "root": made.root.to_document(),
             "changes": [_change(change) for change in made.changes],

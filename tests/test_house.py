@@ -22,6 +22,7 @@ ORDER = (
     "disk",
     "overlap",
     "compression",
+    "pull",
     "store",
     "tree",
     "registry",

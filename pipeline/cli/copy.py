@@ -4,12 +4,23 @@ import argparse
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
-from transship.pipeline.copy import Platforms, convert, fetch_blobs, fetch_manifest, resolve, write
+from transship.pipeline.copy import (
+    SMALL_BLOB,
+    Platforms,
+    convert,
+    fetch_blobs,
+    fetch_manifest,
+    passing,
+    resolve,
+    write,
+)
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, UsageError
@@ -17,7 +28,15 @@ from transship.pipeline.reference import PathReference, Reference, parse_referen
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.store import Store
 from transship.pipeline.transports import open_sink, open_source
+from transship.pipeline.tree import Selection, blobs
 from transship.pipeline.verify import verify
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+_AT_ONCE: Final = 4
+"""Layers read, repacked or verified at the same time."""
+_ARCHIVES: Final = frozenset({"docker-archive", "oci-archive"})
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -51,26 +70,39 @@ def _copy(
     shape = bounded(_shape(options), destination.transport)
     if shape.single and options.all:
         raise UsageError(f"{destination}: holds one platform", advice="leave out --all")
-    store = Store(scratch)
+    # An archive copies the bytes of the store, which is gone then: only the archive's must last.
+    store = Store(scratch, durable=destination.transport not in _ARCHIVES)
     source = open_source(reference, registries)
-    try:
+    with ExitStack() as opened:
+        opened.callback(source.close)
         selection = resolve(source, store, fetch_manifest(source, store), _platforms(options))
-        fetch_blobs(source, store, selection)
-    finally:
-        source.close()
-    made = convert(store, selection, shape)
-    for loss in made.losses:
-        print(f"transship: lost in conversion: {loss}", file=sys.stderr)
-    with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
-        write(store, made.root, sink, destination.name)
-    written = open_source(destination, registries)
-    try:
-        walk = verify(written, None if destination.transport == "docker-archive" else made.root.digest)
-    finally:
-        written.close()
+        through = passing(store, selection, shape)
+        pool = _threads(store, selection, opened)
+        fetch_blobs(source, store, selection, pool, leave=through)
+        made = convert(store, selection, shape, pool, source)
+        for loss in made.losses:
+            print(f"transship: lost in conversion: {loss}", file=sys.stderr)
+        with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
+            write(store, made.root, sink, destination.name)
+        written = open_source(destination, registries)
+        opened.callback(written.close)
+        walk = verify(written, None if destination.transport == "docker-archive" else made.root.digest, pool=pool)
     if walk.findings:
         raise ContentError(f"{destination}: {walk.findings[0].why}")
     return made.root.digest
+
+
+def _threads(store: Store, selection: Selection, opened: ExitStack) -> "Executor | None":
+    """Return threads for the layers, ended with ``opened``; None for a small image, which is done before they are."""
+    if sum(blob.size for blob in blobs(store, selection)) < SMALL_BLOB:
+        return None
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    pool = ThreadPoolExecutor(_AT_ONCE, "layer")
+    # After a failure or an interrupt nothing is begun any more, and what runs ends at its next piece.
+    opened.callback(pool.shutdown, cancel_futures=True)
+    opened.callback(store.cancelled.set)
+    return pool
 
 
 def _platforms(options: argparse.Namespace) -> Platforms:

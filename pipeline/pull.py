@@ -1,0 +1,94 @@
+"""A blob read straight from a source, once, by whoever makes another blob of it.
+
+Untrusted bytes, as those that `Store.ingest` reads. Of these nothing is kept, and what was made of
+them must stay hidden until the last read has returned.
+"""
+
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from transship.pipeline.digest import Hasher
+from transship.pipeline.errors import ContentError, TransientError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.transport import Source
+
+_TRIES_WITHOUT_PROGRESS: Final = 5
+
+
+class Pull:
+    """The bytes of ``wanted``, from its first to its last; one that breaks off goes on where it was.
+
+    The read that returns nothing has found size and digest as they should be. A context manager.
+    """
+
+    def __init__(self, source: Source, wanted: Descriptor, *, hashed: bool) -> None:
+        """``hashed`` says that the caller hashes the bytes itself and compares."""
+        self._source = source
+        self._wanted = wanted
+        self._hasher: Hasher | None = None if hashed else wanted.digest.hasher()
+        self._opened = ExitStack()
+        self._stream: BinaryIO | None = None
+        self._offset = self._reached = self._failures = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, empty at the end.
+
+        Raises:
+            ContentError: it is longer or of another digest than its descriptor says.
+            RangeRefusedError: it broke off where the medium cannot go on; only from its start again.
+            TransportError: the medium failed again and again.
+        """
+        data = self._next(size)
+        self._offset += len(data)
+        if self._offset > self._wanted.size:
+            raise ContentError(f"blob {self._wanted.digest}: longer than the {self._wanted.size} bytes it says")
+        if self._hasher:
+            self._hasher.update(data)
+            if not data and self._hasher.hexdigest() != self._wanted.digest.hex:
+                actual = f"{self._wanted.digest.algorithm}:{self._hasher.hexdigest()}"
+                raise mismatch(self._wanted, actual)
+        return data
+
+    def _next(self, size: int) -> bytes:
+        left = self._wanted.size - self._offset
+        while True:
+            try:
+                if self._stream is None:
+                    self._stream = self._opened.enter_context(self._source.blob(self._wanted, self._offset))
+                data = self._stream.read(min(size, left + 1))
+                if left and not data:
+                    raise TransientError(
+                        f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes"
+                    )
+                return data
+            except TransientError:
+                self._give_back()
+                self._failures = 0 if self._offset > self._reached else self._failures + 1
+                self._reached = self._offset
+                if self._failures >= _TRIES_WITHOUT_PROGRESS:
+                    raise
+                time.sleep(0.05 * 2**self._failures if self._failures else 0.0)
+
+    def _give_back(self) -> None:
+        self._stream = None
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        """Begin; the source is opened at the first read."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give back what was opened."""
+        self._give_back()
+
+
+def mismatch(wanted: Descriptor, actual: object) -> ContentError:
+    """Return the error for a blob that hashes to ``actual``."""
+    return ContentError(
+        f"blob digest does not match: expected {wanted.digest}, got {actual}",
+        advice="the source holds or sends damaged bytes",
+    )
