@@ -8,9 +8,8 @@ uncompressed tar (OCI image-spec config.md, "Layer DiffID").
 import enum
 import hashlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -42,8 +41,7 @@ class Compression(enum.Enum):
     ZSTD = "zstd"
 
 
-@dataclass(frozen=True, slots=True)
-class Transcoded:
+class Transcoded(NamedTuple):
     """What came out of `transcode`: digests of the packed bytes and of the tar, sizes in bytes."""
 
     digest: Digest

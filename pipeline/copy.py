@@ -6,9 +6,8 @@ the sink already has is not read or written again.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
 from transship.pipeline.compression import Compression, Reader, transcode
@@ -42,8 +41,7 @@ SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """What `fetch_blobs` did: blobs named, blobs read from the source, bytes read."""
 
     blobs: int
@@ -51,8 +49,7 @@ class Fetched:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One entry of the digest map; ``kind`` is manifest, config or layer."""
 
     kind: str
@@ -60,8 +57,7 @@ class Change:
     new: Descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(NamedTuple):
     """What `convert` made: the new root, every change below it, what the target could not hold."""
 
     root: Descriptor

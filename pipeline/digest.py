@@ -5,8 +5,7 @@ Grammar and registered algorithms: OCI image-spec, descriptor.md, "Digests".
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from transship.pipeline.errors import ContentError, shown
 
@@ -24,8 +23,7 @@ class Hasher(Protocol):
         """Return the lower-case hex of everything fed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(NamedTuple):
     """An algorithm and lower-case hex; safe to put into a path or a URL once it exists."""
 
     algorithm: str

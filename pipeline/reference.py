@@ -4,8 +4,7 @@ Sources: distribution/reference for docker names; containers-transports(5) for t
 """
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, UsageError, shown
@@ -32,8 +31,7 @@ _MAX_REPOSITORY: Final = 255
 _HUB: Final = "docker.io"
 
 
-@dataclass(frozen=True, slots=True)
-class DockerReference:
+class DockerReference(NamedTuple):
     """An image in a registry: by tag, or by digest with an empty ``tag``; with neither a repository."""
 
     registry: str
@@ -51,7 +49,7 @@ class DockerReference:
         found = _named(text)
         if found.tag and found.digest:
             raise UsageError(f"{shown(text)!r} has both a tag and a digest", advice="keep one of them")
-        return found if found.digest else replace(found, tag=found.tag or "latest")
+        return found if found.digest else found._replace(tag=found.tag or "latest")
 
     @classmethod
     def parse_repository(cls, text: str) -> "DockerReference":
@@ -78,32 +76,36 @@ class DockerReference:
         return f"docker://{self.name}{suffix}"
 
 
-@dataclass(frozen=True, slots=True)
-class PathReference:
+class _PathParts(NamedTuple):
+    transport: str
+    path: str
+    name: str
+    index: int | None  # type: ignore[assignment] # hides the search that a tuple has, which nobody wants here
+
+
+class PathReference(_PathParts):
     """An image in a file or folder; ``name`` is empty and ``index`` None where the reference has none.
 
     Raises:
         UsageError: on construction, where the path could not be spelt in this transport's grammar.
     """
 
-    transport: str
-    path: str
-    name: str = ""
-    index: int | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if not self.path:
-            raise UsageError(f"{self.transport}: path is missing", advice=f"expected {_SHAPES[self.transport]}")
-        if self.transport != "dir" and ":" in self.path:
-            raise UsageError(f"{self.transport}: path {shown(self.path)!r} holds a ':'", advice="rename or link it")
+    def __new__(cls, transport: str, path: str, name: str = "", index: int | None = None) -> Self:
+        """Return the reference; raises as the class says."""
+        if not path:
+            raise UsageError(f"{transport}: path is missing", advice=f"expected {_SHAPES[transport]}")
+        if transport != "dir" and ":" in path:
+            raise UsageError(f"{transport}: path {shown(path)!r} holds a ':'", advice="rename or link it")
+        return super().__new__(cls, transport, path, name, index)
 
     def __str__(self) -> str:
         suffix = f":@{self.index}" if self.index is not None else f":{self.name}" if self.name else ""
         return f"{self.transport}:{self.path}{suffix}"
 
 
-@dataclass(frozen=True, slots=True)
-class OtherReference:
+class OtherReference(NamedTuple):
     """A reference of a transport that is known by its grammar alone; ``rest`` is what follows the colon."""
 
     transport: str

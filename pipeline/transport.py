@@ -5,10 +5,9 @@ A Sink gets blobs before the manifests that name them, children before parents, 
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import TransportError
@@ -83,8 +82,7 @@ class Sink(Protocol):
         """Commit where ``kind`` is None, durable on return; else undo."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileBlob:
+class FileBlob(NamedTuple):
     """A `StoredBlob` that is a file."""
 
     descriptor: Descriptor

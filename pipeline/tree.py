@@ -1,8 +1,7 @@
 """The tree of an image in a store: its manifests, down to the blobs they name."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -15,8 +14,7 @@ MAX_NESTING: Final = 8
 """Indexes inside indexes; real ones have one level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """A root manifest, and which entries of it (an index) are wanted; ``kept`` None means all."""
 
     root: Descriptor

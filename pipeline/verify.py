@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest, VerifyingReader
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
@@ -23,8 +23,7 @@ _LARGE: Final = 1 << 20
 Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something wrong at the destination: which digest, what kind of fault, in one line why."""
 
     digest: Digest
@@ -32,8 +31,7 @@ class Finding:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """What one walk read: manifests, blobs, bytes; and what is wrong."""
 
     root: Descriptor | None

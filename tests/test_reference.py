@@ -166,9 +166,9 @@ DIGESTS = st.binary(max_size=4).map(Digest.of)
 FILES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0:"), min_size=1, max_size=20)
 LAYOUT_NAMES = st.from_regex(r"[A-Za-z0-9]+(?:(?:[-._:@+/]|--)[A-Za-z0-9]+){0,3}", fullmatch=True)
 REFERENCES: st.SearchStrategy[Reference] = st.one_of(
-    st.builds(DockerReference, HOSTS, NAMES, TAGS),
+    st.builds(DockerReference, HOSTS, NAMES, TAGS, st.none()),
     st.builds(DockerReference, HOSTS, NAMES, st.just(""), DIGESTS),
-    st.builds(PathReference, st.sampled_from(["oci", "oci-archive"]), FILES, LAYOUT_NAMES | st.just("")),
+    st.builds(PathReference, st.sampled_from(["oci", "oci-archive"]), FILES, LAYOUT_NAMES | st.just(""), st.none()),
     st.builds(
         PathReference, st.sampled_from(["oci", "docker-archive"]), FILES, st.just(""), st.none() | st.integers(0, 99)
     ),

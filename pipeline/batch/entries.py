@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ def settle(folder: Path, reference: PathReference) -> PathReference:
     Raises:
         UsageError: the folder's own name cannot be spelt in a reference of this transport.
     """
-    return replace(reference, path=absolute(folder, reference.path))
+    return PathReference(reference.transport, absolute(folder, reference.path), reference.name, reference.index)
 
 
 def _source(document: Document, folder: Path, at: Place, merged: Mapping[str, Any]) -> Reference:

@@ -4,8 +4,7 @@ Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2"
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Manifests, Shape
@@ -49,8 +48,7 @@ _DOCKER_PACKED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
+class LayerPlan(NamedTuple):
     """What becomes of one layer; ``repack`` None keeps its bytes."""
 
     source: Descriptor
@@ -58,8 +56,7 @@ class LayerPlan:
     repack: Compression | None
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePlan:
+class ImagePlan(NamedTuple):
     """What becomes of one image; with `unchanged` its raw manifest is kept to the byte."""
 
     image: Image

@@ -1,7 +1,6 @@
 """What an image shall look like at a destination: the user's wish, bounded by what the transport holds."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.errors import UsageError
@@ -10,8 +9,7 @@ Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The form asked for; ``layers`` None keeps each layer as it is.
 
     ``single`` is true where the destination holds one platform, never an index.

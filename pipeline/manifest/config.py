@@ -1,6 +1,6 @@
 """The view of an image config. Source: OCI image-spec config.md; Docker keeps more fields in it."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -9,15 +9,14 @@ from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.platform import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(NamedTuple):
     """What an image runs as; ``diff_ids`` are the digests of its layers uncompressed, base first."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     platform: Platform
     diff_ids: tuple[Digest, ...]
     empty_layers: tuple[bool, ...]
-    document: Object = field(repr=False, compare=False)
+    document: Object
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "config") -> "ImageConfig":

@@ -1,8 +1,8 @@
 """Descriptors: what points at a blob. Source: OCI image-spec descriptor.md."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.document import Json, Object
@@ -15,10 +15,10 @@ _KNOWN: Final = {
     name.casefold(): name
     for name in ("mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform")
 }
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """A blob or manifest by media type, digest and size in bytes.
 
     ``document`` is the object as it was read, with fields nobody here knows; None for one made here.
@@ -28,10 +28,10 @@ class Descriptor:
     digest: Digest
     size: int
     urls: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = _NOTHING
     platform: Platform | None = None
     artifact_type: str = ""
-    document: Object | None = field(default=None, compare=False, repr=False)
+    document: Object | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> "Descriptor":

@@ -5,8 +5,7 @@ containers-image's ``internal/pkg/platform``.
 """
 
 import os
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.document import Json, Object
@@ -33,8 +32,7 @@ _VARIANTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(NamedTuple):
     """What an image runs on; an empty string is a part not said."""
 
     os: str

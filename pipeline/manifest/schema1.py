@@ -5,7 +5,7 @@ Source: Docker "Image Manifest Version 2, Schema 1"; libtrust's JSON web signatu
 
 import base64
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -13,8 +13,7 @@ from transship.pipeline.manifest.document import Object
 from transship.pipeline.manifest.fields import Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Schema1Layer:
+class Schema1Layer(NamedTuple):
     """A gzip layer and the history entry (a JSON document in a string) that made it."""
 
     digest: Digest

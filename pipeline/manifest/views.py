@@ -5,8 +5,7 @@ schemas 1 and 2.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, shown
@@ -47,18 +46,17 @@ _KNOWN: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """A v2s2 or OCI image manifest; also an artifact, whose config is no image config."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: MediaType
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
     artifact_type: str
     subject: Descriptor | None
-    document: Object = field(repr=False, compare=False)
+    document: Object
 
     @property
     def digest(self) -> Digest:
@@ -76,17 +74,16 @@ class Image:
         return (self.config, *self.layers)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """A Docker manifest list or an OCI index."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: MediaType
     manifests: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
     artifact_type: str
     subject: Descriptor | None
-    document: Object = field(repr=False, compare=False)
+    document: Object
 
     @property
     def digest(self) -> Digest:
@@ -107,14 +104,13 @@ class Index:
         raise NotFoundError(f"no image for platform {wanted} in index {self.digest}", advice=f"it has: {offered}")
 
 
-@dataclass(frozen=True, slots=True)
-class Schema1:
+class Schema1(NamedTuple):
     """A Docker v2s1 manifest, signed or not; layers base first."""
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: MediaType
     layers: tuple[Schema1Layer, ...]
-    document: Object = field(repr=False, compare=False)
+    document: Object
 
     @property
     def digest(self) -> Digest:

@@ -4,7 +4,6 @@ Error bodies: OCI distribution-spec, "Error Codes".
 """
 
 import json
-from dataclasses import dataclass, field
 from typing import Final
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict
@@ -17,17 +16,19 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_ERRORS: Final = 3
 
 
-@dataclass(slots=True)
 class Answer:
     """One answer. ``body`` is whole and within its limit, or empty where ``stream`` is still to be read."""
 
-    method: str
-    url: Url
-    status: int
-    headers: HTTPHeaderDict
-    body: bytes = field(default=b"", repr=False)
-    stream: BaseHTTPResponse | None = None
-    pace: Pace | None = None
+    __slots__ = ("body", "headers", "method", "pace", "status", "stream", "url")
+
+    def __init__(self, method: str, url: Url, status: int, headers: HTTPHeaderDict) -> None:
+        self.method = method
+        self.url = url
+        self.status = status
+        self.headers = headers
+        self.body = b""
+        self.stream: BaseHTTPResponse | None = None
+        self.pace: Pace | None = None
 
     def __str__(self) -> str:
         """Return the method and the redacted URL."""

@@ -10,8 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from transship.pipeline.errors import ContentError, DeniedError, TransientError, TransportError, shown
@@ -31,11 +30,13 @@ _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Enc
 _PLAIN: Final = {"Accept-Encoding": "identity", "Accept": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    header: str = field(repr=False)
+class _Token(NamedTuple):
+    header: str
     obtained: float
     renew_at: float
+
+    def __repr__(self) -> str:
+        return f"_Token({self.obtained}, {self.renew_at})"
 
 
 class Login:

@@ -1,9 +1,8 @@
 """Parsing ``WWW-Authenticate``: RFC 9110 (which replaced RFC 7235), sections 11.2 to 11.6."""
 
 import re
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _SCHEME: Final = re.compile(rf"[\s,]*({_NAME})(?=[\s,]|$)[ \t]*", re.ASCII)
@@ -15,8 +14,7 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _MAX_HEADER: Final = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """One challenge: its scheme in lower case, its parameters by lower-case name."""
 
     scheme: str

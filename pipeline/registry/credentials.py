@@ -10,9 +10,8 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.errors import UsageError, shown
 
@@ -20,22 +19,26 @@ _MAX_FILE: Final = 4 << 20
 _DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A user name with a password, or an identity token (OAuth 2 refresh token) instead of one."""
 
     username: str
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class AuthFiles:
+class AuthFiles(NamedTuple):
     """Where to look: files in order, whether the one named must exist, and the helpers' environment."""
 
     paths: tuple[Path, ...]
     required: bool
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"AuthFiles({self.paths!r}, {self.required!r})"
 
 
 def auth_files(environ: Mapping[str, str], authfile: str = "") -> AuthFiles:

@@ -5,8 +5,7 @@ never from https to http, and never gets them back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
@@ -25,8 +24,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ONCE: Final = Retry(False, redirect=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request. ``limit`` caps the body of a success in bytes; None leaves it to be streamed.
 
     ``headers`` never hold credentials: those are given to `send`, which knows where they may go.
@@ -36,7 +34,11 @@ class Call:
     url: Url
     headers: Mapping[str, str]
     limit: int | None = MAX_ERROR
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        # A body may hold a refresh token.
+        return f"Call({self.method!r}, {self.url!r})"
 
 
 def send(lanes: Lanes, call: Call, authorization: str = "") -> Answer:

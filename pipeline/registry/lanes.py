@@ -4,7 +4,7 @@ Only the registry's own host is shown client certificates; redirects and token s
 """
 
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection
@@ -15,8 +15,7 @@ from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.settings import HostSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One origin: its connections and its pace."""
 
     origin: Origin

@@ -4,9 +4,7 @@ An origin is scheme, host and port together (RFC 6454); credentials belong to on
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from transship.pipeline.errors import TransportError, UsageError, shown
@@ -15,8 +13,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """A scheme (http or https), a lower-case host and a port."""
 
     scheme: str
@@ -34,17 +31,12 @@ class Origin:
             raise UsageError(f"not a registry: {shown(name)!r}", advice="expected host or host:port")
         return Url.parse(f"{scheme}://{name}/").origin
 
-    @cached_property
-    def _text(self) -> str:
+    def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
 
-    def __str__(self) -> str:
-        return self._text
 
-
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """An origin and what is asked of it: path and query, starting with a slash."""
 
     origin: Origin

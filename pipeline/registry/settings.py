@@ -1,12 +1,11 @@
 """How to talk to one registry, as the user said."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from transship.pipeline.registry.credentials import Credentials
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """Limits of waiting; times in seconds. ``tries`` counts the first attempt.
 
     ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
@@ -24,8 +23,7 @@ class Patience:
     document_timeout: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(NamedTuple):
     """Settings of one registry; the defaults are those of a user who said nothing.
 
     ``authfile`` replaces every other place credentials are looked for; ``credentials``, ``token``
@@ -38,7 +36,11 @@ class HostSettings:
     cert_dir: str = ""
     authfile: str = ""
     credentials: Credentials | None = None
-    token: str = field(default="", repr=False)
+    token: str = ""
     anonymous: bool = False
     concurrency: int = 8
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = Patience()
+
+    def __repr__(self) -> str:
+        shown = {**self._asdict(), "token": "..." if self.token else ""}
+        return f"HostSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -4,9 +4,8 @@ Layout: containers-certs.d(5): ``*.crt`` are authorities, ``*.cert`` with ``*.ke
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.errors import UsageError, shown
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(NamedTuple):
     """Files of one registry: authorities to trust besides the system's, pairs to show to the registry."""
 
     authorities: tuple[Path, ...] = ()

@@ -4,8 +4,7 @@ Source: OCI image-spec image-layout.md.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, TransportError, shown
@@ -21,8 +20,7 @@ MARKER_RAW: Final = dump({"imageLayoutVersion": VERSION})
 _LISTED: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """A root to add: an entry of index.json, named or not ("")."""
 
     media_type: MediaType

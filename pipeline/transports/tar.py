@@ -10,9 +10,8 @@ import posixpath
 import tarfile
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from transship.pipeline.compression import Compression, decompressed
 from transship.pipeline.disk import at_disk
@@ -32,8 +31,7 @@ _LINKS: Final = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
 _MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file of an archive: where its bytes lie. ``link`` is its target in the archive, empty for a file."""
 
     name: str
