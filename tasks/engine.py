@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import luigi
@@ -21,8 +22,22 @@ from transship.tasks.scheduler import WindowScheduler
 OnEnd: TypeAlias = Callable[[Task, BaseException | None], None]
 """Hears of each task that has ended, and what it raised if it failed."""
 
-_IMAGES_AHEAD: Final = 2
 _POLL: Final = 0.2
+_MOST_PARKED: Final = 256
+_thread = threading.local()
+
+
+def park() -> None:
+    """Say that the task of this thread only waits from here on, for a write that it shares with others.
+
+    Its place is given to another task; of no effect in a thread that is not the engine's.
+    """
+    parked: Callable[[], None] = getattr(_thread, "park", _stay)
+    parked()
+
+
+def _stay() -> None:
+    """Park nothing: this thread is not the engine's."""
 
 
 class ThreadWorker(Worker):
@@ -31,16 +46,26 @@ class ThreadWorker(Worker):
     A root that fails takes its dependants with it and no other root.
     """
 
-    def __init__(self, scheduler: Any, roots: Iterable[Task], threads: int, on_end: OnEnd, fail_fast: bool) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        roots: Iterable[Task],
+        threads: int,
+        on_end: OnEnd,
+        *,
+        fail_fast: bool,
+        failed: Iterable[str],
+    ) -> None:
         super().__init__(scheduler=scheduler, worker_processes=threads)  # type: ignore[no-untyped-call]
         self._roots: Iterator[Task] = iter(roots)
         self._threads = threads
         self._on_end = on_end
         self._fail_fast = fail_fast
-        self._ended: queue.SimpleQueue[tuple[Task, BaseException | None]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._parked: set[str] = set()
         self._open_roots: set[str] = set()
         self._waiting: dict[str, list[Task]] = {}
-        self._failed: set[str] = set()
+        self._failed: set[str] = set(failed)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -51,7 +76,7 @@ class ThreadWorker(Worker):
         """Run the batch; return whether every task that was needed succeeded."""
         self.run_succeeded = True
         self._add_worker()
-        pool = ThreadPoolExecutor(self._threads, "task")
+        pool = ThreadPoolExecutor(self._threads + _MOST_PARKED, "task")
         try:
             while self._step(pool):
                 pass
@@ -63,10 +88,10 @@ class ThreadWorker(Worker):
         return bool(self.run_succeeded)
 
     def _step(self, pool: ThreadPoolExecutor) -> bool:
-        """Fill the threads, then wait for one task to end; return whether there is more to do."""
+        """Fill the threads, then wait for one task to end or park; return whether there is more to do."""
         if not self._stopped.is_set():
             self._top_up()
-            while len(self._running_tasks) < self._threads:
+            while len(self._running_tasks) - len(self._parked) < self._threads:
                 task_id = self._get_work().task_id
                 if task_id is None:
                     break
@@ -77,14 +102,14 @@ class ThreadWorker(Worker):
             return False
         # A bounded wait lets the main thread hear of signals.
         try:
-            task, error = self._ended.get(timeout=_POLL)
+            event = self._events.get(timeout=_POLL)
         except queue.Empty:
             return True
-        self._finish(task, error)
+        event()
         return True
 
     def _top_up(self) -> None:
-        while len(self._open_roots) < self._threads * _IMAGES_AHEAD:
+        while len(self._open_roots) < self._threads + len(self._parked) and len(self._parked) < _MOST_PARKED:
             root = next(self._roots, None)
             if root is None:
                 return
@@ -111,6 +136,7 @@ class ThreadWorker(Worker):
 
     def _perform(self, task: Task) -> None:
         error: BaseException | None = None
+        _thread.park = partial(self._events.put, partial(self._parked.add, task.task_id))
         try:
             task.trigger_event(luigi.Event.START, task)
             task.run()
@@ -118,10 +144,11 @@ class ThreadWorker(Worker):
         except BaseException as raised:
             error = raised
             task.trigger_event(luigi.Event.FAILURE, task, raised)
-        self._ended.put((task, error))
+        self._events.put(partial(self._finish, task, error))
 
     def _finish(self, task: Task, error: BaseException | None) -> None:
         self._running_tasks.pop(task.task_id)
+        self._parked.discard(task.task_id)
         self._tell(task, DONE if error is None else FAILED, None)
         self._forget(task)
         self._on_end(task, error)
@@ -174,14 +201,21 @@ class _Factory:
         return self.worker
 
 
-def drive(roots: Iterable[Task], threads: int, on_end: OnEnd, *, fail_fast: bool = False) -> bool:
+def drive(
+    roots: Iterable[Task], threads: int, on_end: OnEnd, *, fail_fast: bool = False, failed: Iterable[str] = ()
+) -> bool:
     """Run ``roots`` and all they require on ``threads`` threads; return whether all succeeded.
 
-    Roots are drawn as threads fall free, so memory and cost do not grow with their number.
+    ``failed`` are ids of tasks that have failed before and are not tried again. Roots are drawn as
+    threads fall free, so memory and cost do not grow with their number.
     A KeyboardInterrupt stops at once and is raised again.
     """
     # Luigi keeps every task ever made, for the sake of forked workers.
     Register.disable_instance_cache()
-    factory = _Factory(lambda scheduler: ThreadWorker(scheduler, roots, threads, on_end, fail_fast))
+
+    def make(scheduler: Any) -> ThreadWorker:
+        return ThreadWorker(scheduler, roots, threads, on_end, fail_fast=fail_fast, failed=failed)
+
+    factory = _Factory(make)
     luigi.build([], worker_scheduler_factory=factory, local_scheduler=True, no_lock=True, log_level="ERROR")
     return factory.worker is not None and bool(factory.worker.run_succeeded)

@@ -19,6 +19,7 @@ from transship.pipeline.transports import open_sink
 from transship.pipeline.tree import Selection, load
 from transship.pipeline.verify import Verified, verify
 from transship.tasks.checkpoint import CheckpointTarget, Result
+from transship.tasks.engine import park
 from transship.tasks.workspace import Workspace, descriptor
 
 
@@ -192,6 +193,9 @@ class WriteImage(_DeliveryStep):
         with open_sink(PathReference(job.transport, job.path, "", None)) as sink:
             for member, made in zip(job.members, self.requires(), strict=True):
                 total += write(store, descriptor(made.result()["root"]), sink, member.name)
+            if job.transport == "oci":
+                # What is left is to name it in the index, together with other images.
+                park()
         return {"bytes": total}
 
 

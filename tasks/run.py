@@ -1,89 +1,139 @@
-"""One run of a run folder: lock it, drive the tasks, keep what failed and why."""
+"""One run of a run folder: drive the tasks, keep what failed and why."""
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from luigi.task import Task
 
-from transship.pipeline.disk import at_disk, sweep_folder, write_durably
-from transship.pipeline.errors import ConflictError, Error
+from transship.pipeline.disk import sweep_folder, write_durably
+from transship.pipeline.errors import Error
 from transship.pipeline.jobs import ImageJob
 from transship.pipeline.report import CHECKPOINTS, ERROR
 from transship.tasks.engine import drive
 from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
+from transship.tasks.processes import Events, Teller, fan_out
+from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace, descriptor
 
 OnDelivery: TypeAlias = Callable[[str, bool], None]
 """Hears of each delivery that is settled: its key, and whether it is verified."""
-_LOCK: Final = "lock"
+_UNITS_PER_PROCESS: Final = 8
+"""Images from which another process is worth what it takes to start."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one run came to; ``failures`` maps the key of an image or delivery to what it raised."""
+    """What one run came to: how many tasks ran, and the ids of those that failed, or could not run for that."""
 
     ran: int = 0
-    failures: dict[str, BaseException] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
     succeeded: bool = True
     seconds: float = 0.0
 
 
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process, making it if need be.
+class _Watch:
+    """Hears of tasks as they end, in whichever process, and keeps on disk why they failed."""
 
-    Raises:
-        ConflictError: another process holds it.
-    """
-    with at_disk(root):
-        root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(handle, 64).decode("ascii", "replace").strip()
-            raise ConflictError(
-                f"run folder {root} is in use by process {holder or 'unknown'}",
-                advice="wait for it, or see where it stands with: transship status",
-            ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
+    def __init__(self, workspace: Workspace, on_delivery: OnDelivery, on_task: Callable[[str, bool], None]) -> None:
+        self._workspace = workspace
+        self._on_delivery = on_delivery
+        self._on_task = on_task
 
-
-def execute(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, fail_fast: bool = False) -> Outcome:
-    """Run every delivery of the plan that is not verified; return what came of it, durable if all succeeded."""
-    outcome = Outcome()
-    begun = time.monotonic()
-
-    def on_end(task: Task, error: BaseException | None) -> None:
-        outcome.ran += 1
+    def ended(self, task: Task, error: BaseException | None) -> None:
+        """Take note of a task that was run, or that cannot be because another failed."""
         key = getattr(task, "image", "") or getattr(task, "delivery", "")
         if error is not None:
-            outcome.failures[key] = error
-            _keep_error(workspace, key, type(task).__name__, error)
+            _keep_error(self._workspace, key, type(task).__name__, error)
         elif isinstance(task, FetchManifest | WriteImage):
-            _clear_error(workspace, key)
+            _clear_error(self._workspace, key)
+        done = error is None and bool(task.complete())
+        self._on_task(task.task_id, done)
         if isinstance(task, VerifyDigests):
-            on_delivery(key, error is None and bool(task.complete()))
+            self._on_delivery(key, done)
 
-    outcome.succeeded = drive(_roots(workspace, on_delivery), threads, on_end, fail_fast=fail_fast)
-    if outcome.ran:
+
+@dataclass(slots=True)
+class _Run:
+    """One run as the first process sees it."""
+
+    workspace: Workspace
+    threads: int
+    on_delivery: OnDelivery
+    fail_fast: bool
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def pending(self) -> list[str]:
+        """Return the deliveries that are not verified."""
+        found = []
+        for key in self.workspace.plan.deliveries:
+            if self.workspace.checkpoint(key, VerifyDigests.__name__).exists():
+                self.on_delivery(key, True)
+            else:
+                found.append(key)
+        return found
+
+    def spread(self, work: list[Unit], processes: int) -> None:
+        """Do all of ``work`` in forks of this process."""
+
+        def live(numbers: Iterator[int], teller: Teller) -> None:
+            own = self.workspace.sibling(teller.bytes, processes)
+            watch = _Watch(own, teller.settled, teller.ended)
+            roots = (task for number in numbers for task in work[number].tasks(str(own.root)) if not task.complete())
+            drive(roots, -(-self.threads // processes), watch.ended, fail_fast=self.fail_fast)
+
+        fan_out(len(work), processes, live, self._heard)
+
+    def finish(self, pending: list[str]) -> None:
+        """Do here what is left: all, or archives of several images and what a fork left that died."""
+        roots = (VerifyDigests(run_dir=str(self.workspace.root), delivery=key) for key in pending)
+        left = (task for task in roots if not task.complete())
+        watch = _Watch(self.workspace, self.on_delivery, self._ended)
+        failed = set(self.outcome.failed)
+        succeeded = drive(left, self.threads, watch.ended, fail_fast=self.fail_fast, failed=failed)
+        self.outcome.succeeded = self.outcome.succeeded and succeeded
+
+    def _heard(self, events: Events) -> bool:
+        for blob, count in events.bytes.values():
+            self.workspace.on_bytes(blob, count)
+        for key, verified in events.settled:
+            self.on_delivery(key, verified)
+        self.outcome.ran += events.ran
+        self.outcome.failed.update(events.failed)
+        self.outcome.succeeded = self.outcome.succeeded and not events.failed
+        return self.outcome.succeeded or not self.fail_fast
+
+    def _ended(self, task_id: str, done: bool) -> None:
+        self.outcome.ran += 1
+        if not done:
+            self.outcome.failed.add(task_id)
+
+
+def execute(
+    workspace: Workspace, threads: int, on_delivery: OnDelivery, *, processes: int = 1, fail_fast: bool = False
+) -> Outcome:
+    """Run every delivery of the plan that is not verified; return what came of it, durable if all succeeded.
+
+    ``threads`` images are worked on at once, by up to ``processes`` processes where there are enough images.
+    """
+    begun = time.monotonic()
+    run = _Run(workspace, threads, on_delivery, fail_fast)
+    pending = run.pending()
+    work = units(workspace.plan, pending)
+    processes = min(processes, threads, len(work) // _UNITS_PER_PROCESS)
+    if processes > 1:
+        run.spread(work, processes)
+    if run.outcome.succeeded or not fail_fast:
+        run.finish(pending)
+    if run.outcome.ran:
         workspace.sync()
         _sweep_layouts(workspace)
-    outcome.seconds = time.monotonic() - begun
-    return outcome
+    run.outcome.seconds = time.monotonic() - begun
+    return run.outcome
 
 
 def refresh(workspace: Workspace) -> int:
@@ -102,15 +152,6 @@ def refresh(workspace: Workspace) -> int:
         if any(member.image in changed for member in delivery.members):
             _forget(workspace, key)
     return len(changed)
-
-
-def _roots(workspace: Workspace, on_delivery: OnDelivery) -> Iterator[Task]:
-    for key in workspace.plan.deliveries:
-        task = VerifyDigests(run_dir=str(workspace.root), delivery=key)
-        if task.complete():
-            on_delivery(key, True)
-        else:
-            yield task
 
 
 def _sweep_layouts(workspace: Workspace) -> None:

@@ -26,19 +26,24 @@ from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
 
 OnBytes: TypeAlias = Callable[[Descriptor, int], None]
+Connect: TypeAlias = Callable[[int], Registries]
+"""Makes the connections of one of so many processes that share what a registry allows."""
 _open: "dict[str, Workspace]" = {}
 
 
 class Workspace:
     """The open run folder; made once a process and run, found again by `Workspace.of`."""
 
-    def __init__(self, root: Path, plan: Plan, registries: Registries, blob_threads: int, on_bytes: OnBytes) -> None:
+    def __init__(
+        self, root: Path, plan: Plan, connect: Connect, blob_threads: int, on_bytes: OnBytes, *, processes: int = 1
+    ) -> None:
+        self._opening = (root, plan, connect, blob_threads)
         self.root = root
         self.plan = plan
         self.shapes: dict[str, Shape] = {
             member.shape.key(): member.shape for delivery in plan.deliveries.values() for member in delivery.members
         }
-        self.registries = registries
+        self.registries = connect(processes)
         self.store = Store(root)
         self.pool = ThreadPoolExecutor(blob_threads, "blob")
         self.seen = Seen()
@@ -46,6 +51,10 @@ class Workspace:
         self._checkpoints: dict[str, Result] = {}
         self._lock = threading.Lock()
         _open[str(root)] = self
+
+    def sibling(self, on_bytes: OnBytes, processes: int) -> "Workspace":
+        """Return the same run folder as one of ``processes`` forks opens it, with its own connections and threads."""
+        return Workspace(*self._opening, on_bytes, processes=processes)
 
     @classmethod
     def of(cls, root: str) -> "Workspace":

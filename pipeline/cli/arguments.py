@@ -10,6 +10,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
     parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
     parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
+    parser.add_argument(
+        "--processes", metavar="N", type=_positive, default=0, help="processes to share the work (default: one a core)"
+    )
     parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
     parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
     parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")

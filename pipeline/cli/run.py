@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,9 @@ from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.document import dump
 
 if TYPE_CHECKING:
+    from transship.pipeline.registry.registries import Registries
     from transship.tasks.run import OnDelivery
+    from transship.tasks.workspace import Connect
 
 _SHOWN_FAILURES: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -36,11 +39,11 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
-    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
     from transship.pipeline.disk import write_durably  # noqa: PLC0415
     from transship.pipeline.plan_file import read_plan, save_plan  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
-    from transship.tasks.run import execute, locked, refresh  # noqa: PLC0415
+    from transship.tasks.lock import locked  # noqa: PLC0415
+    from transship.tasks.run import execute, refresh  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
     before = read_plan(root)
@@ -51,12 +54,17 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         if not reuse:
             save_plan(root, plan)
         progress = make_progress(options.progress, len(plan.deliveries))
-        workspace = Workspace(root, plan, connect(plan.registries), _blob_threads(), progress.bytes)
+        workspace = Workspace(root, plan, _connect(plan), _blob_threads(), progress.bytes)
         try:
             if options.refresh:
                 print(f"{refresh(workspace)} images changed at their source", file=sys.stderr)
-            threads = options.workers or default_workers()
-            outcome = execute(workspace, threads, _announce(plan, progress), fail_fast=options.fail_fast)
+            outcome = execute(
+                workspace,
+                options.workers or default_workers(),
+                _announce(plan, progress),
+                processes=_processes(plan, options.processes),
+                fail_fast=options.fail_fast,
+            )
         except KeyboardInterrupt:
             workspace.store.cancelled.set()
             progress.close()
@@ -70,11 +78,37 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
 
 def default_workers() -> int:
     """Return how many images to work on at once: most of the work waits for the network or the disk."""
-    return max(4, min(16, 2 * (os.cpu_count() or 1)))
+    return max(4, min(16, 2 * _cores()))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processes(plan: Plan, wanted: int) -> int:
+    """Return how many processes may share the work: each needs a connection to every registry."""
+    from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
+
+    connections = [access.concurrency for access in plan.registries.values()]
+    return min([wanted or _cores(), HostSettings().concurrency, *connections])
+
+
+def _connect(plan: Plan) -> "Connect":
+    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
+    from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
+
+    def connections(processes: int) -> "Registries":
+        shares = {
+            host: replace(access, concurrency=access.concurrency // processes)
+            for host, access in plan.registries.items()
+        }
+        return connect(shares, HostSettings(concurrency=max(1, HostSettings().concurrency // processes)))
+
+    return connections
 
 
 def _blob_threads() -> int:
-    return max(4, 2 * (os.cpu_count() or 1))
+    return max(4, 2 * _cores())
 
 
 def _announce(plan: Plan, progress: Progress) -> "OnDelivery":

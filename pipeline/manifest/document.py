@@ -20,15 +20,15 @@ _MAX_DIGITS: Final = 20
 _FREE_MAPS: Final = frozenset({"annotations", "Labels", "labels", "Volumes", "ExposedPorts"})
 
 
-def load(raw: bytes, what: str) -> Object:
+def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> Object:
     """Return the JSON object in ``raw``; ``what`` names it in messages.
 
     Raises:
-        ContentError: over 4 MiB, not UTF-8, a byte order mark, not one JSON object, trailing
+        ContentError: over ``limit`` bytes, not UTF-8, a byte order mark, not one JSON object, trailing
             bytes, duplicate or case-variant keys, NaN, an integer over 20 digits, depth over 64.
     """
-    if len(raw) > MAX_DOCUMENT:
-        raise ContentError(f"{what}: {len(raw)} bytes, over the limit of {MAX_DOCUMENT}")
+    if len(raw) > limit:
+        raise ContentError(f"{what}: {len(raw)} bytes, over the limit of {limit}")
     try:
         document = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:

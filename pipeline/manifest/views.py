@@ -11,7 +11,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, shown
 from transship.pipeline.manifest import platform as platforms
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import Object, load
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, load
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.media_types import (
     DOCKER_MANIFEST,
@@ -121,14 +121,14 @@ class Schema1(NamedTuple):
 Manifest: TypeAlias = Image | Index | Schema1
 
 
-def parse(raw: bytes, media_type: str = "", what: str = "manifest") -> Manifest:
+def parse(raw: bytes, media_type: str = "", what: str = "manifest", limit: int = MAX_DOCUMENT) -> Manifest:
     """Return the view of ``raw``; ``media_type`` is what its descriptor or registry said, if anything.
 
     Raises:
-        ContentError: not strict JSON, ambiguous (both image and index), or its ``mediaType``,
+        ContentError: over ``limit`` bytes, not strict JSON, ambiguous (both image and index), or its ``mediaType``,
             the media type said and its shape disagree.
     """
-    document = load(raw, what)
+    document = load(raw, what, limit)
     fields = Fields(document, what)
     fields.refuse_misspelt(_KNOWN)
     kind = _kind(fields, media_type)

@@ -26,7 +26,7 @@ from transship.pipeline.serve import naming
 from transship.pipeline.serve.contents import Contents, Extent, read_manifest
 from transship.pipeline.serve.files import Files, Folder, Tar, read
 from transship.pipeline.transports.files import open_regular
-from transship.pipeline.transports.layout import INDEX, blob_name, parse_index
+from transship.pipeline.transports.layout import INDEX, MAX_INDEX, blob_name, parse_index
 from transship.pipeline.transports.tar import packing
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
@@ -62,7 +62,7 @@ class Layout:
 
     def __init__(self, files: Files, own: str) -> None:
         self._files = files
-        entries = parse_index(read(files, INDEX, MAX_DOCUMENT), own).manifests
+        entries = parse_index(read(files, INDEX, MAX_INDEX), own).manifests
         self._names = naming.table(((_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS), own)
 
     @property

@@ -1,14 +1,16 @@
 """The index.json of an OCI layout, changed by many threads and processes at once.
 
 Processes take turns by a lock on the ``oci-layout`` file, which is never replaced; threads of one
-process hand their entries to whoever writes next, so that a burst of images costs few writes.
+process hand their entries to whoever writes next. A write costs as much as the index is long, so
+the next one waits for a multiple of what the last one took: the share of all time that goes into
+writing it has a bound, however many images a layout comes to hold.
 """
 
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +19,29 @@ from typing import Final, TypeAlias
 from transship.pipeline.disk import at_disk, sync_directory, write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import MAX_DOCUMENT, Object
+from transship.pipeline.manifest.document import Object
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.layout import INDEX, MARKER, Root, choose, dump_index, merge, names_of, parse_index
+from transship.pipeline.transports.layout import (
+    INDEX,
+    MARKER,
+    MAX_INDEX,
+    Root,
+    choose,
+    dump_index,
+    load_index,
+    merge,
+    names_of,
+    parse_index,
+)
 
 LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
 _MAX_POLL_SECONDS: Final = 0.05
 _REMEMBERED: Final = 64
+_REST: Final = 20
+"""How many times as long as a write took the next one waits, for entries to come together."""
+_MOST_REST_SECONDS: Final = 5.0
 
 _State: TypeAlias = tuple[int, int, int, int]
 
@@ -48,11 +64,13 @@ class IndexFile:
         self._turn = threading.Lock()
         self._known: tuple[_State, bytes, Object] | None = None
         self._names: dict[str, Object] = {}
+        self._rests_until = 0.0
 
     def add(self, roots: Sequence[Root], folders: Collection[Path] = ()) -> None:
         """Make the entries of ``folders`` durable, then add ``roots``; both are durable on return.
 
         Those of other threads that wait are done with them: each folder is synced once, index.json written once.
+        The first call of a process writes at once; one that follows soon waits for company, up to 5 s.
 
         Raises:
             ConflictError: another process holds the layout for over `LOCK_SECONDS`.
@@ -64,6 +82,7 @@ class IndexFile:
             self._waiting.append(ticket)
         with self._turn:
             if not ticket.done:
+                time.sleep(max(0.0, self._rests_until - time.monotonic()))
                 self._lead()
         if ticket.error is not None:
             raise ticket.error
@@ -71,6 +90,7 @@ class IndexFile:
     def _lead(self) -> None:
         with self._queue:
             tickets, self._waiting = self._waiting, []
+        begun = time.monotonic()
         failure: BaseException | None = None
         try:
             for folder in {folder for ticket in tickets for folder in ticket.folders}:
@@ -81,6 +101,8 @@ class IndexFile:
             failure = error
         for ticket in tickets:
             ticket.error, ticket.done = failure, True
+        took = time.monotonic() - begun
+        self._rests_until = begun + took + min(_REST * took, _MOST_REST_SECONDS)
 
     def _write(self, roots: list[Root]) -> None:
         with self._locked():
@@ -102,11 +124,15 @@ class IndexFile:
         known, entry = self._known, self._names.get(name)
         if position is None and entry is not None and known is not None and known[0] == state:
             return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
-        raw = read_regular(self._path / INDEX, MAX_DOCUMENT)
-        view = parse_index(raw, str(self._path))
+        raw = read_regular(self._path / INDEX, MAX_INDEX)
+        document = load_index(raw, str(self._path))
+        names = names_of(document)
         if self._state() == state:
-            self._remember(state, raw, view.document)
-        return choose(view, name, position, str(self._path))
+            self._names, self._known = names, (state, raw, document)
+        entry = names.get(name)
+        if position is None and entry is not None:
+            return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
+        return choose(parse_index(raw, str(self._path)), name, position, str(self._path))
 
     def _remember(self, state: _State, raw: bytes, document: Object) -> None:
         self._names = names_of(document)
@@ -120,8 +146,8 @@ class IndexFile:
             return b"", {}
         if self._known is not None and self._known[0] == state:
             return self._known[1:]
-        raw = read_regular(path, MAX_DOCUMENT)
-        return raw, parse_index(raw, str(self._path)).document
+        raw = read_regular(path, MAX_INDEX)
+        return raw, load_index(raw, str(self._path))
 
     def _state(self) -> _State:
         with at_disk(self._path / INDEX):
@@ -157,6 +183,7 @@ class IndexFile:
 
 
 _files: dict[Path, IndexFile] = {}
+_named: dict[Path, IndexFile] = {}
 _files_lock: Final = threading.Lock()
 
 
@@ -165,10 +192,18 @@ def index_file(path: Path) -> IndexFile:
 
     Of two for one layout, after the least recent was forgotten, both are right: they take turns by its lock.
     """
-    real = path.resolve()
-    with _files_lock:
-        found = _files.pop(real, None) or IndexFile(real)
-        _files[real] = found
-        if len(_files) > _REMEMBERED:
-            del _files[next(iter(_files))]
+    # Most callers name it as the last one did; following its links costs a system call for each part of it.
+    found = _named.get(path)
+    if found is None:
+        with _files_lock:
+            found = _kept(_files, path.resolve(), lambda: IndexFile(path.resolve()))
+            _kept(_named, path, lambda: found)
+    return found
+
+
+def _kept(files: dict[Path, IndexFile], path: Path, make: Callable[[], IndexFile]) -> IndexFile:
+    found = files.pop(path, None) or make()
+    files[path] = found
+    if len(files) > _REMEMBERED:
+        del files[next(iter(files))]
     return found

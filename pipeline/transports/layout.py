@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, TransportError, shown
 from transship.pipeline.manifest.descriptor import REF_NAME, Descriptor
-from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump, load
+from transship.pipeline.manifest.document import Json, Object, dump, load
 from transship.pipeline.manifest.media_types import MANIFESTS, OCI_INDEX, MediaType
 from transship.pipeline.manifest.views import Index, Manifest, parse
 
@@ -17,6 +17,8 @@ MARKER: Final = "oci-layout"
 INDEX: Final = "index.json"
 VERSION: Final = "1.0.0"
 MARKER_RAW: Final = dump({"imageLayoutVersion": VERSION})
+MAX_INDEX: Final = 64 << 20
+"""Bytes of an index.json; no registry ever takes it, and it has an entry of about 250 bytes per image."""
 _LISTED: Final = 10
 
 
@@ -57,10 +59,23 @@ def parse_index(raw: bytes, where: str) -> Index:
     Raises:
         ContentError: it is malformed, or no index.
     """
-    view = parse(raw, OCI_INDEX, f"{where} {INDEX}")
+    view = parse(raw, OCI_INDEX, f"{where} {INDEX}", MAX_INDEX)
     if not isinstance(view, Index):
         raise ContentError(f"{where} {INDEX}: not an index")
     return view
+
+
+def load_index(raw: bytes, where: str) -> Object:
+    """Return the document of an index.json, for `merge` and `names_of`; of its entries only the digests are looked at.
+
+    Raises:
+        ContentError: it is malformed, or no index.
+    """
+    document = load(raw, f"{where} {INDEX}", MAX_INDEX)
+    entries = document.get("manifests")
+    sound = isinstance(entries, list) and all(isinstance(entry, dict) and entry.get("digest") for entry in entries)
+    # An entry of a long index costs more to check than the name that is looked up.
+    return document if sound and document.get("schemaVersion") == 2 else parse_index(raw, where).document
 
 
 def choose(index: Index, name: str, position: int | None, where: str) -> Descriptor:
@@ -127,8 +142,8 @@ def dump_index(document: Object, where: str) -> bytes:
         TransportError: it would be larger than readers accept.
     """
     raw = dump(document)
-    if len(raw) > MAX_DOCUMENT:
-        raise TransportError(f"{where}: its index.json would pass {MAX_DOCUMENT} bytes", advice="use a second layout")
+    if len(raw) > MAX_INDEX:
+        raise TransportError(f"{where}: its index.json would pass {MAX_INDEX} bytes", advice="use a second layout")
     return raw
 
 

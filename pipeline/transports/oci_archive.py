@@ -15,6 +15,7 @@ from transship.pipeline.transports.layout import (
     INDEX,
     MARKER,
     MARKER_RAW,
+    MAX_INDEX,
     Root,
     blob_name,
     check_marker,
@@ -39,7 +40,7 @@ class OciArchiveSource:
         self._archive = Archive(path)
         try:
             check_marker(self._read(MARKER, _MAX_MARKER), str(path))
-            view = parse_index(self._read(INDEX, MAX_DOCUMENT), str(path))
+            view = parse_index(self._read(INDEX, MAX_INDEX), str(path))
             self._root = choose(view, name, index, str(path))
         except NotFoundError as error:
             self.close()
