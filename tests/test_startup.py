@@ -1,0 +1,86 @@
+"""What a start loads: scripts start `copy` once an image, and help is asked for by hand."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.images import make_image, write_layout
+from support.registry_server import RegistryServer, push_image, running
+
+PACKAGES = Path(__file__).parent / "path"
+ENGINE = {"luigi", "jsonschema", "referencing", "tqdm", "yaml"}
+CODECS = {"pyzstd", "isal", "concurrent.futures.thread"}
+NETWORK = {"urllib3", "http.client", "socket", "ssl", "email"}
+PROGRAMS = {"subprocess", "transship.pipeline.registry.helper"}
+CONNECTION = {"transship.pipeline.registry.client", "transship.pipeline.registry.auth"}
+TELL = """
+import atexit, sys
+atexit.register(lambda: open({file!r}, "w").write("\\n".join(sys.modules)))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    with running(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+def loaded(folder: Path, *words: str) -> set[str]:
+    """Run the command to its end; return the modules that its process then has."""
+    told = folder / "modules"
+    (folder / "site").mkdir()
+    (folder / "site/sitecustomize.py").write_text(TELL.format(file=str(told)))
+    done = subprocess.run(
+        [sys.executable, "-m", "transship.pipeline.cli.main", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{folder / 'site'}{os.pathsep}{PACKAGES}", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(told.read_text().splitlines())
+
+
+@pytest.mark.parametrize("command", ["", "run", "status", "verify", "report", "serve", "copy"])
+def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> None:
+    found = loaded(tmp_path, *command.split(), "--help")
+    assert "argparse" in found
+    assert not found & (ENGINE | CODECS | NETWORK | PROGRAMS | {"dataclasses", "logging", "pathlib"})
+    ours = {name for name in found if name.startswith("transship.")}
+    assert ours == {
+        "transship.pipeline",
+        "transship.pipeline.errors",
+        "transship.pipeline.cli",
+        "transship.pipeline.cli.arguments",
+    }
+
+
+def test_a_copy_between_files_loads_no_network_no_engine_and_no_codec(tmp_path: Path) -> None:
+    write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
+    found = loaded(tmp_path, "copy", "oci:from:v1", "oci:to:v1")
+    assert (tmp_path / "to/index.json").exists()
+    assert "transship.pipeline.transports.oci" in found
+    assert not found & (ENGINE | CODECS | NETWORK | PROGRAMS | CONNECTION)
+    assert not any(name.startswith("transship.tasks") for name in found)
+
+
+def test_a_copy_that_unpacks_layers_loads_the_one_codec_it_uses(tmp_path: Path) -> None:
+    write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
+    found = loaded(tmp_path, "copy", "--dest-decompress", "oci:from:v1", "oci:to:v1")
+    assert "isal" in found
+    assert not found & (ENGINE | NETWORK | PROGRAMS | {"pyzstd"})
+
+
+def test_a_copy_from_a_registry_loads_no_engine_no_codec_and_no_helper(tmp_path: Path, server: RegistryServer) -> None:
+    push_image(server, "some/app", "v1", [b"one", b"two"])
+    found = loaded(tmp_path, "copy", "--src-tls-verify=false", f"docker://{server.name}/some/app:v1", "dir:to")
+    assert (tmp_path / "to/manifest.json").exists()
+    assert "urllib3" in found
+    assert not found & (ENGINE | CODECS | PROGRAMS)
+    assert not any(name.startswith("transship.tasks") for name in found)
