@@ -122,7 +122,7 @@ def test_who_knows_luigi_and_the_terminal(path: Path) -> None:
         assert "os.getenv" not in text
 
 
-@pytest.mark.parametrize("path", sources(*PRODUCT, "tests", "demo"), ids=of)
+@pytest.mark.parametrize("path", sources(*PRODUCT, "tests", "demo", "benchmarks"), ids=of)
 def test_nothing_is_too_long_or_vaguely_named(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE
     assert path.stem not in VAGUE

@@ -44,7 +44,7 @@ def sha256(raw: bytes) -> str:
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
-def pack(files: dict[str, bytes], modes: dict[str, int] | None = None) -> Packed:
+def pack(files: dict[str, bytes], modes: dict[str, int] | None = None, level: int = 1) -> Packed:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
@@ -52,7 +52,7 @@ def pack(files: dict[str, bytes], modes: dict[str, int] | None = None) -> Packed
             info.size, info.mode = len(content), (modes or {}).get(name, 0o644)
             archive.addfile(info, io.BytesIO(content))
     tar = buffer.getvalue()
-    raw = gzip.compress(tar, 1, mtime=0)
+    raw = gzip.compress(tar, level, mtime=0)
     return Packed(sha256(raw), sha256(tar), raw)
 
 
@@ -80,7 +80,11 @@ def base_layers(size: int) -> list[Packed]:
 
 def sample(repository: str, tag: str, layers: list[Packed], prints: str, architecture: str = "amd64") -> Sample:
     own = pack({f"app/{repository}-{tag}-{architecture}": f"{prints}\n".encode() * 1000})
-    stack = [*layers, own]
+    return assembled(repository, tag, [*layers, own], prints, architecture)
+
+
+def assembled(repository: str, tag: str, stack: list[Packed], prints: str, architecture: str = "amd64") -> Sample:
+    """Return an image of just these layers."""
     config = {
         "architecture": architecture,
         "os": "linux",
@@ -137,16 +141,6 @@ def corpus(count: int, base_size: int) -> list[Sample]:
     base = base_layers(base_size)
     made = [sample(f"team/app{n}", "v1", base, f"hello from app{n}") for n in range(count - 1)]
     return [*made, multi_platform("team/multi", "v1", base)]
-
-
-def tiny(count: int) -> Iterator[Sample]:
-    """Yield images of three layers of 8 to 256 KiB that nothing shares."""
-    import random  # noqa: PLC0415
-
-    source = random.Random(7)
-    for n in range(count):
-        layers = [pack({f"f{k}": source.randbytes(source.randrange(8, 256) * 1024)}) for k in range(2)]
-        yield sample(f"tiny/i{n}", "v1", layers, f"tiny {n}")
 
 
 def push(address: str, image: Sample) -> None:
