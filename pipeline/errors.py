@@ -64,6 +64,8 @@ class InterruptError(Error):
 def shown(foreign: str, limit: int = 200) -> str:
     """Return ``foreign`` fit for a terminal and a log: control characters escaped, cut at ``limit``."""
     text = foreign if len(foreign) <= limit else foreign[:limit] + "..."
+    if text.isprintable():
+        return text
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
     )
