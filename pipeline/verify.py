@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest, VerifyingReader
@@ -70,17 +69,15 @@ class Seen:
                 self._files.add(key)
 
 
-@dataclass(slots=True)
 class _Walk:
-    source: Source
-    seen: Seen
-    pool: "Executor | None"
-    waiting: list[tuple[Descriptor, "Future[None]"]] = field(default_factory=list)
-    done: set[Digest] = field(default_factory=set)
-    manifests: int = 0
-    blobs: int = 0
-    bytes: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    def __init__(self, source: Source, seen: Seen, pool: "Executor | None") -> None:
+        self.source = source
+        self.seen = seen
+        self.pool = pool
+        self.waiting: list[tuple[Descriptor, Future[None]]] = []
+        self.done: set[Digest] = set()
+        self.manifests = self.blobs = self.bytes = 0
+        self.findings: list[Finding] = []
 
     def manifest(self, wanted: Descriptor, depth: int) -> None:
         """Check one manifest and all below it."""

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -46,12 +45,12 @@ _MOST_REST_SECONDS: Final = 5.0
 _State: TypeAlias = tuple[int, int, int, int]
 
 
-@dataclass(slots=True, eq=False)
 class _Ticket:
-    roots: Sequence[Root]
-    folders: Collection[Path]
-    done: bool = False
-    error: BaseException | None = None
+    def __init__(self, roots: Sequence[Root], folders: Collection[Path]) -> None:
+        self.roots = roots
+        self.folders = folders
+        self.done = False
+        self.error: BaseException | None = None
 
 
 class IndexFile:
