@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
-from transship.pipeline.overlap import CORES, InOrder, ahead
+from transship.pipeline.overlap import CORES, Buffer, InOrder, ahead
 
 _CHUNK: Final = 1 << 20
 MAX_EXPANSION: Final = 1 << 40
@@ -22,8 +22,8 @@ MAX_RATIO: Final = 400
 """Times that a layer may be larger than its compressed form, beyond the first `_RATIO_FREE` bytes."""
 _RATIO_FREE: Final = 64 << 20
 _ZSTD_WINDOW_LOG: Final = 27
-_BLOCK: Final = 1 << 20
-"""Bytes of tar in each part of a gzip layer that is packed on its own."""
+_GZIP_BLOCK: Final = 1 << 20
+"""Bytes of tar in each part of a gzip layer that is packed on its own; the layer's bytes depend on it."""
 _GZIP_BETTER: Final = 4
 _ZSTD_JOB: Final = 2 << 20
 """Bytes of tar in each job of a zstd layer; fixed, for the bytes depend on it."""
@@ -194,40 +194,71 @@ def _decoder(kind: Compression) -> _Decoder:
     return _Unzstd() if kind is Compression.ZSTD else _Plain()
 
 
-class _Gzip:
-    """One gzip member (RFC 1952) of blocks packed each on its own, on all cores, as ``pigz --independent`` does."""
+class _Blocks:
+    """Cuts a tar into blocks of one size, packed each on its own, on all cores, put together in their order."""
+
+    def __init__(self, block: int) -> None:
+        self._block = block
+        self._packing = InOrder(self.packed)
+        self._parts: list[memoryview] = []
+        self._filled = 0
+
+    def packed(self, block: Buffer) -> bytes:
+        """Return ``block`` packed."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        view = memoryview(data)
+        while self._filled + len(view) > self._block:
+            room = self._block - self._filled
+            self._parts.append(view[:room])
+            view = view[room:]
+            yield from self._packing.add(self._taken())
+        if view:
+            self._parts.append(view)
+            self._filled += len(view)
+
+    def end(self) -> Iterator[bytes]:
+        if self._packing.begun:
+            yield from self._packing.add(self._taken())
+            yield from self._packing.rest()
+        else:
+            yield self.packed(self._taken())
+
+    def _taken(self) -> Buffer:
+        parts, self._parts, self._filled = self._parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Gzip(_Blocks):
+    """One gzip member (RFC 1952), as ``pigz --independent`` writes."""
 
     def __init__(self, level: int) -> None:
         from isal import isal_zlib  # noqa: PLC0415
 
+        super().__init__(_GZIP_BLOCK)
         self._zlib = isal_zlib
         # ISA-L's level 3 gives other bytes on processors with AVX2 or AVX-512 than on those without.
         self._level = 1 if level < _GZIP_BETTER else 2
-        self._blocks = InOrder(self._packed)
-        self._waiting = bytearray()
         self._crc = self._size = 0
+
+    def packed(self, block: Buffer) -> bytes:
+        """Return a part of a deflate stream that ends at a byte and refers to nothing before it."""
+        deflate = self._zlib.compressobj(self._level, wbits=-15)
+        return deflate.compress(block) + deflate.flush(self._zlib.Z_SYNC_FLUSH)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         if not self._size:
             yield _GZIP_HEADER
         self._crc = self._zlib.crc32(data, self._crc)
         self._size += len(data)
-        self._waiting += data
-        while len(self._waiting) > _BLOCK:
-            block = bytes(memoryview(self._waiting)[:_BLOCK])
-            del self._waiting[:_BLOCK]
-            yield from self._blocks.add(block)
+        yield from super().feed(data)
 
     def end(self) -> Iterator[bytes]:
         if not self._size:
             yield _GZIP_HEADER
-        yield from self._blocks.rest()
-        yield self._packed(bytes(self._waiting))
+        yield from super().end()
         yield _DEFLATE_END + self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
-
-    def _packed(self, block: bytes) -> bytes:
-        deflate = self._zlib.compressobj(self._level, wbits=-15)
-        return deflate.compress(block) + deflate.flush(self._zlib.Z_SYNC_FLUSH)
 
 
 class _Zstd:

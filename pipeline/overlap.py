@@ -10,14 +10,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
+Buffer: TypeAlias = "bytes | memoryview"
 
 CORES: Final = os.cpu_count() or 1
+_MAX_UNDER_WAY: Final = 8
 _POLL: Final = 0.05
 
 
@@ -66,14 +68,17 @@ def ahead(pieces: Iterator[T], depth: int) -> Generator[T, None, None]:
 class InOrder:
     """Runs ``work`` on pieces on all cores; results come back in the order of the pieces, few are held."""
 
-    def __init__(self, work: Callable[[bytes], bytes]) -> None:
+    def __init__(self, work: Callable[[Buffer], bytes]) -> None:
+        self.begun = False
+        """Whether anything was added yet."""
         self._work = work
         self._running: deque[Future[bytes]] = deque()
 
-    def add(self, piece: bytes) -> Iterator[bytes]:
+    def add(self, piece: Buffer) -> Iterator[bytes]:
         """Begin with ``piece``; yield the results that are due, waiting where too many are under way."""
+        self.begun = True
         self._running.append(pool().submit(self._work, piece))
-        while self._running and (len(self._running) > CORES + 1 or self._running[0].done()):
+        while self._running and (len(self._running) > min(CORES, _MAX_UNDER_WAY) or self._running[0].done()):
             yield self._running.popleft().result()
 
     def rest(self) -> Iterator[bytes]:

@@ -110,6 +110,16 @@ def test_gzip_of_any_size_is_one_member_that_gzip_reads(size):
     assert subprocess.run(["gzip", "-dc"], input=made, capture_output=True, check=True).stdout == tar
 
 
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20])
+def test_zstd_of_any_size_is_one_frame_that_zstd_reads(size):
+    tar = tar_of(9)[:size]
+    made = packed(tar, Compression.ZSTD)
+    frame = pyzstd.ZstdDecompressor()
+    assert frame.decompress(made) == tar
+    assert (frame.eof, frame.unused_data) == (True, b"")
+    assert subprocess.run(["zstd", "-dc"], input=made, capture_output=True, check=True).stdout == tar
+
+
 def test_a_source_that_breaks_off_ends_the_packing_with_its_own_error():
     class Breaking(io.BytesIO):
         def read(self, size=-1):
