@@ -16,6 +16,7 @@ from support.images import OCI_MANIFEST, ImageBytes, write_layout
 from transship.pipeline.digest import Digest
 
 _KIB: Final = 1024
+_MIB: Final = 1 << 20
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 BASES: Final = 4
@@ -47,7 +48,10 @@ def single(size: int) -> Sample:
 
 def large(size: int) -> Sample:
     """Return an image of one layer of ``size`` bytes that no compression makes smaller."""
-    return assembled("large/blob", "v1", [pack({"data": random.Random("large").randbytes(size)}, level=_STORED)], "")
+    source = random.Random("large")
+    # In pieces: randbytes makes at most 256 MiB at once.
+    content = b"".join(source.randbytes(_MIB) for _ in range(size // _MIB))
+    return assembled("large/blob", "v1", [pack({"data": content}, level=_STORED)], "")
 
 
 def write_local(folder: Path, size: int) -> None:
