@@ -22,7 +22,9 @@ Written by `make bench`; do not edit. All registries are docker-registry on loop
 - Read is what one untimed round made the registry send, by its access log; on disk is what the command left, allocated
   bytes, a file with several names once. That round comes first, so the page cache is warm for every side.
 - Ratio is transship's median divided by the peer's: 0.50 is half the peer's cost, 2.00 is twice.
-- Durability differs: transship flushes all it wrote before it ends, and reads it back; skopeo and crane do neither.
+- Durability differs. transship flushes all it wrote, names and folders too, and reads it back before it ends. skopeo
+  1.9.3 flushes each blob of a layout or dir: and its own cache of blobs, but no manifest, index, folder or archive
+  (seen with strace), and reads nothing back.
 """
 
 
