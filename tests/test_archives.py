@@ -5,9 +5,10 @@ import hashlib
 import io
 import json
 import tarfile
+import tempfile
 import tracemalloc
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,33 @@ def test_links_between_equal_layers(tmp_path: Path) -> None:
     twice = make_image(2, 0, base_layers=one.layers * 2)
     with closing(DockerArchiveSource(old_save(tmp_path / "saved.tar", twice))) as source:
         assert verify(source).findings == ()
+
+
+def test_a_compressed_archive_is_unpacked_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    unnamed = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **how: made.append(how) or unnamed(**how))
+    path = tmp_path / "saved.tar.gz"
+    for seed in (1, 2):
+        image = make_image(seed, compressed=False)
+        path.write_bytes(gzip.compress(make_tar(tmp_path / "saved.tar", *entries_of(image)).read_bytes()))
+        for _ in range(3):
+            with closing(DockerArchiveSource(path)) as source:
+                assert set(read_all(source).values()) >= {layer.tar for layer in image.layers}
+        assert len(made) == seed
+
+
+def test_compressed_archives_open_at_once_keep_their_own_bytes(tmp_path: Path) -> None:
+    images = [make_image(seed, compressed=False) for seed in range(5)]
+    paths = [tmp_path / f"{seed}.tar.gz" for seed in range(5)]
+    for path, image in zip(paths, images, strict=True):
+        path.write_bytes(gzip.compress(make_tar(tmp_path / "saved.tar", *entries_of(image)).read_bytes()))
+    with ExitStack() as opened:
+        sources = [opened.enter_context(closing(DockerArchiveSource(path))) for path in paths]
+        for source, image in zip(sources, images, strict=True):
+            assert set(read_all(source).values()) >= {layer.tar for layer in image.layers}
 
 
 def test_compressed_layer_is_read_from_its_start_only(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from transship.pipeline.compression import Compression
 from transship.pipeline.errors import ContentError, NotFoundError, shown
 from transship.pipeline.serve.contents import Extent
 from transship.pipeline.transports.files import open_regular
-from transship.pipeline.transports.tar import Archive, packing
+from transship.pipeline.transports.spool import packing
+from transship.pipeline.transports.tar import Archive
 
 
 class Files(Protocol):

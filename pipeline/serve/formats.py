@@ -27,7 +27,7 @@ from transship.pipeline.serve.contents import Contents, Extent, read_manifest
 from transship.pipeline.serve.files import Files, Folder, Tar, read
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.layout import INDEX, MAX_INDEX, blob_name, parse_index
-from transship.pipeline.transports.tar import packing
+from transship.pipeline.transports.spool import packing
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
 """The annotation in which `docker save` and `ctr export` keep the whole name; ref.name has the tag alone."""

@@ -8,14 +8,14 @@ import io
 import os
 import posixpath
 import tarfile
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.compression import Compression
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
+from transship.pipeline.transports.spool import identity, packing, seekable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,7 +28,6 @@ _MAX_LINKS: Final = 32
 _REMEMBERED: Final = 8
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 _LINKS: Final = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
-_MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
 
 
 class Member(NamedTuple):
@@ -44,7 +43,7 @@ class Archive:
     """An untrusted tar, plain or compressed, indexed by name. Reading from it is safe across threads."""
 
     def __init__(self, path: Path) -> None:
-        """Open and index ``path``; a compressed or unseekable one is spooled to an unnamed temporary file.
+        """Open and index ``path``; a compressed or unseekable one is spooled to an unnamed temporary file, once.
 
         Raises:
             NotFoundError: there is no such file.
@@ -55,8 +54,8 @@ class Archive:
         with at_disk(path):
             self._stream: io.FileIO | None = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         try:
-            self._spool()
             with at_disk(path):
+                self._stream = seekable(self._stream)
                 self.members = _indexed(self._handle, str(path))
         except BaseException:
             self.close()
@@ -113,22 +112,6 @@ class Archive:
             raise TransportError(f"{self.path}: read after it was closed")
         return self._stream.fileno()
 
-    def _spool(self) -> None:
-        source = self._stream
-        if source is None:
-            raise AssertionError("spooled after close")
-        with at_disk(self.path):
-            seekable = source.seekable()
-            packed = packing(os.pread(source.fileno(), 4, 0)) if seekable else Compression.NONE
-            if seekable and packed is Compression.NONE:
-                return
-            with source, tempfile.TemporaryFile(buffering=0) as spool:
-                for piece in decompressed(source, packed):
-                    spool.write(piece)
-                self._stream = io.FileIO(os.dup(spool.fileno()))
-        if not seekable and packing(os.pread(self._handle, 4, 0)) is not Compression.NONE:
-            self._spool()
-
 
 _known: Final[dict[tuple[int, ...], dict[str, Member]]] = {}
 
@@ -138,16 +121,14 @@ def _indexed(handle: int, where: str) -> dict[str, Member]:
 
     Each image of an archive is opened on its own, and each time would cost a pass over all of them.
     """
-    state = os.fstat(handle)
-    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    key = identity(handle)
     found = _known.get(key)
     if found is None:
         found = _Index(handle, where).read()
         while len(_known) >= _REMEMBERED:
             with suppress(StopIteration, KeyError, RuntimeError):
                 del _known[next(iter(_known))]
-        if state.st_nlink:
-            _known[key] = found
+        _known[key] = found
     return found
 
 
@@ -273,11 +254,6 @@ class _Window(io.RawIOBase):
         self._offset += count
         self._left -= count
         return count
-
-
-def packing(start: bytes) -> Compression:
-    """Return how a file is packed, by its first bytes."""
-    return next((kind for magic, kind in _MAGIC if start.startswith(magic)), Compression.NONE)
 
 
 def _padded(size: int) -> int:

@@ -11,7 +11,8 @@ from typing import TypeAlias
 from transship.pipeline.compression import Compression
 from transship.pipeline.disk import at_disk, claim, copy_range, scratch_beside, sweep, sync_directory
 from transship.pipeline.errors import ConflictError, NotFoundError
-from transship.pipeline.transports.tar import BLOCK, packing
+from transship.pipeline.transports.spool import packing
+from transship.pipeline.transports.tar import BLOCK
 
 Content: TypeAlias = "bytes | Path"
 
