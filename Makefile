@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := python3
 
-.PHONY: test check demo bench clean
+.PHONY: test check acceptance demo bench clean
 
 # What CI runs: style, types, every test.
 test: $(VENV)/dev
@@ -16,6 +16,11 @@ check: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy -p transship.pipeline -p transship.tasks -p transship.schemas -p benchmarks
+
+# The main job at full size: 20 images of about 40 MB each, compressed. Some minutes, 30 GB of /tmp; prints figures.
+acceptance: $(VENV)/dev
+	TRANSSHIP_IMAGES=20 TRANSSHIP_BASE_MIB=44 TRANSSHIP_OWN_MIB=44 \
+	    $(VENV)/bin/pytest -s tests/test_real_tools.py tests/test_skopeo_outputs.py
 
 # Needs only Python and make: builds sample images, serves them, converts and verifies them.
 demo: $(VENV)/runtime

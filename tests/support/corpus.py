@@ -7,9 +7,10 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import tarfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.images import DOCKER_LIST, DOCKER_MANIFEST
 
 GZIP_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 CONFIG = "application/vnd.docker.container.image.v1+json"
+LARGEST_FILE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,27 @@ def pack(files: dict[str, bytes], modes: dict[str, int] | None = None, level: in
     return Packed(sha256(raw), sha256(tar), raw)
 
 
-def real_files(limit: int) -> Iterator[tuple[str, bytes]]:
-    """Yield files of the machine's Python and documentation until ``limit`` bytes."""
+def real_files(limit: int, seed: int | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield files of the machine's Python and documentation first, until ``limit`` bytes.
+
+    With ``seed`` it is a choice of its own of all that the machine has, but for what is over 8 MiB.
+    """
+    roots = (Path(json.__file__).parent.parent, Path("/usr/share/doc"), Path("/usr/lib"))
+    found: Iterable[Path] = (path for root in roots for path in sorted(root.rglob("*")))
+    if seed is not None:
+        found = sorted(Path("/usr/lib").rglob("*"))
+        random.Random(seed).shuffle(found)
     total = 0
-    for root in (Path(json.__file__).parent.parent, Path("/usr/share/doc"), Path("/usr/lib")):
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
-                content = path.read_bytes()
-                yield f"usr/share/real/{path.name}-{len(content)}", content
-                total += len(content)
-                if total >= limit:
-                    return
+    for path in found:
+        if total >= limit:
+            return
+        if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
+            if seed is not None and path.stat().st_size > LARGEST_FILE:
+                continue
+            content = path.read_bytes()
+            yield f"usr/share/real/{path.name}-{len(content)}", content
+            total += len(content)
+    raise RuntimeError(f"this machine has {total} bytes of files to build images of, {limit} are needed")
 
 
 def base_layers(size: int) -> list[Packed]:
@@ -136,11 +148,18 @@ def multi_platform(repository: str, tag: str, layers: list[Packed]) -> Sample:
     )
 
 
-def corpus(count: int, base_size: int) -> list[Sample]:
-    """Return ``count`` images over one base of about ``base_size`` bytes uncompressed; the last is multi-platform."""
+def corpus(count: int, base_size: int, own_size: int = 0) -> list[Sample]:
+    """Return ``count`` images, the last multi-platform: a base that all share, and a layer that none shares.
+
+    Both are real files of about that many bytes uncompressed; without ``own_size`` the base is all but a few bytes.
+    """
     base = base_layers(base_size)
-    made = [sample(f"team/app{n}", "v1", base, f"hello from app{n}") for n in range(count - 1)]
-    return [*made, multi_platform("team/multi", "v1", base)]
+
+    def stack(n: int) -> list[Packed]:
+        return [*base, pack(dict(real_files(own_size, n)))] if own_size else base
+
+    made = [sample(f"team/app{n}", "v1", stack(n), f"hello from app{n}") for n in range(count - 1)]
+    return [*made, multi_platform("team/multi", "v1", stack(count - 1))]
 
 
 def push(address: str, image: Sample) -> None:

@@ -9,6 +9,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STARTUP = 30.0
+_LONGEST = 1800.0
+_VERBS = frozenset({"copy", "inspect", "validate", "unpack", "load", "save", "run", "image", "version"})
+
+
+SPENT: dict[str, list[float]] = {}
+"""Seconds of each call, by program and verb."""
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Note in `SPENT` how long the body takes."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        SPENT.setdefault(what, []).append(time.monotonic() - begun)
+
+
+def spent() -> str:
+    """Say how often each tool ran and how long it took, since the last call of this function."""
+    lines = [
+        f"{what}: {len(calls)} calls, {sum(calls):.1f} s, slowest {max(calls):.1f} s"
+        for what, calls in sorted(SPENT.items())
+    ]
+    SPENT.clear()
+    return "\n".join(lines)
 
 
 def tool(*command: str | Path, timeout: float = 60) -> bytes:
@@ -16,7 +42,9 @@ def tool(*command: str | Path, timeout: float = 60) -> bytes:
     words = [str(part) for part in command]
     if shutil.which(words[0]) is None:
         raise RuntimeError(f"{words[0]} is not installed; these tests need it")
-    done = subprocess.run(words, capture_output=True, timeout=timeout, check=False)
+    verb = next((word for word in words[1:] if word in _VERBS), "")
+    with timed(f"{Path(words[0]).name} {verb}".strip()):
+        done = subprocess.run(words, capture_output=True, timeout=timeout, check=False)
     assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}"
     return done.stdout
 
@@ -26,7 +54,7 @@ class Docker:
         self._socket = socket
 
     def __call__(self, *command: str | Path) -> bytes:
-        return tool("docker", "-H", f"unix://{self._socket}", *command)
+        return tool("docker", "-H", f"unix://{self._socket}", *command, timeout=_LONGEST)
 
 
 class Podman:
@@ -35,7 +63,7 @@ class Podman:
         self._options = (*places, "--storage-driver", "vfs")
 
     def __call__(self, *command: str | Path) -> bytes:
-        return tool("podman", *self._options, *command)
+        return tool("podman", *self._options, *command, timeout=_LONGEST)
 
 
 @contextlib.contextmanager
