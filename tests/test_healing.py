@@ -1,6 +1,7 @@
 """A destination found damaged is written anew, whoever damaged it and wherever its bytes are shared."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,31 @@ def test_a_checkpoint_that_cannot_be_trusted_counts_as_absent(tmp_path, torn):
     assert (again.returncode, again.stdout.count("1 images verified")) == (0, 1)
     verdict = next((tmp_path / "runs").rglob("VerifyDigests.json"))
     assert Path(verdict).read_bytes() != torn
+
+
+def two_images(tmp_path):
+    path = batch(tmp_path)
+    write_layout(tmp_path / "source", {"v1": IMAGE, "v2": make_image("other", layers=1)})
+    first = f"  - from: oci:{tmp_path / 'source'}:v1\n    to: ['dir:out/v1']\n"
+    path.write_text(f"version: 1\nname: heal\nimages:\n{first}{first.replace('v1', 'v2')}")
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    return path
+
+
+def test_verify_names_what_is_gone_and_goes_on_with_the_rest(tmp_path):
+    two_images(tmp_path)
+    shutil.rmtree(tmp_path / "out" / "v1")
+    found = command(tmp_path, "verify", "runs/heal")
+    assert (found.returncode, found.stdout) == (1, "1 images verified, 1 not\n")
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"dir:{tmp_path}/out/v1: ")
+
+
+def test_verify_of_a_run_cut_short_checks_what_is_written_and_counts_the_rest(tmp_path):
+    two_images(tmp_path)
+    undone = next(path for path in (tmp_path / "runs").rglob("WriteImage.json"))
+    (undone.parent / "VerifyDigests.json").unlink()
+    undone.unlink()
+    found = command(tmp_path, "verify", "runs/heal")
+    assert (found.returncode, found.stdout) == (1, "1 images verified, 0 not, 1 not written yet\n")
+    assert found.stderr == "runs/heal: 1 images not written yet, see transship status\n"

@@ -2,55 +2,71 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from typing import Final
 
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import ContentError, TransportError, UsageError
 from transship.pipeline.reference import parse_reference
 from transship.pipeline.registry.registries import Registries
-from transship.pipeline.report import fold
+from transship.pipeline.report import Line, fold
 from transship.pipeline.transports import open_source
 from transship.pipeline.verify import Seen, verify
 
+_WRITTEN: Final = frozenset({"written", "verified", "failed"})
+"""States of images that may be at their destination; one that failed may have been there before."""
+
 
 def perform(options: argparse.Namespace) -> int:
-    """Verify each; return 1 where anything is missing or damaged, else 0."""
+    """Verify each; return 1 where anything is missing, damaged or not written yet, else 0."""
     registries = connect({}, source_settings(options, ""))
     seen = Seen()
-    bad = good = 0
+    bad = good = waiting = 0
     try:
         for argument in options.what:
-            for reference, expected in _targets(argument):
+            targets, unwritten = _targets(argument)
+            if unwritten:
+                print(f"{argument}: {unwritten} images not written yet, see transship status", file=sys.stderr)
+            waiting += unwritten
+            for reference, expected in targets:
                 found = _check(reference, expected, registries, seen)
                 bad += not found
                 good += found
     finally:
         registries.close()
-    print(f"{good} images verified, {bad} not")
-    return 1 if bad else 0
+    print(f"{good} images verified, {bad} not" + (f", {waiting} not written yet" if waiting else ""))
+    return 1 if bad or waiting else 0
 
 
-def _targets(argument: str) -> Iterator[tuple[str, Digest | None]]:
-    """Yield the references to check; a run gives those that it has written, and the digests they must have."""
+def _targets(argument: str) -> tuple[list[tuple[str, Digest | None]], int]:
+    """Return the references to check with the digests they must have, and how many a run has not written yet."""
     try:
         parse_reference(argument)
     except UsageError:
         root, plan = open_run(argument)
-        for line in fold(root, plan):
-            known = line.new and not line.destination.startswith("docker-archive:")
-            yield line.destination, Digest.parse(line.new) if known else None
-        return
-    yield argument, None
+        lines = list(fold(root, plan))
+        there = [line for line in lines if line.state in _WRITTEN]
+        return [(line.destination, _expected(line)) for line in there], len(lines) - len(there)
+    return [(argument, None)], 0
+
+
+def _expected(line: Line) -> Digest | None:
+    # A docker-archive holds no manifest.
+    return Digest.parse(line.new) if line.new and not line.destination.startswith("docker-archive:") else None
 
 
 def _check(reference: str, expected: Digest | None, registries: Registries, seen: Seen) -> bool:
-    source = open_source(parse_reference(reference), registries)
+    """Say whether one image is whole; what is wrong with it never ends the check of the others."""
     try:
-        walk = verify(source, expected, seen)
-    finally:
-        source.close()
+        source = open_source(parse_reference(reference), registries)
+        try:
+            walk = verify(source, expected, seen)
+        finally:
+            source.close()
+    except (ContentError, TransportError) as error:
+        print(f"{reference}: {error}", file=sys.stderr)
+        return False
     for finding in walk.findings:
         print(f"{reference}: {finding.digest} {finding.fault}: {finding.why}", file=sys.stderr)
     return not walk.findings
