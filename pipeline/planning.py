@@ -47,7 +47,8 @@ def _platforms(job: Job) -> Platforms:
         and (job.platforms == "all" or not isinstance(job.platforms, str))
     ):
         raise UsageError(
-            f"{job.source}: a docker-archive holds one platform", advice="say platforms: host, or linux/amd64"
+            f"{job.source}: a docker-archive holds one platform",
+            advice="say platforms: host, or linux/amd64, on this image",
         )
     return "host" if single and not job.explicit_platforms else job.platforms
 

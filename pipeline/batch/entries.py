@@ -55,7 +55,9 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
         source=_source(document, folder, places["from"], merged),
         selector=_selector(document, places["tags"], merged["tags"]) if "tags" in merged else None,
         platforms=_platforms(document, places, merged.get("platforms", "all")),
-        explicit_platforms="platforms" in merged,
+        # `all` under defaults says no more than the default itself does: of an index, a docker-archive
+        # then gets this machine's image.
+        explicit_platforms="platforms" in image or merged.get("platforms", "all") != "all",
         wish=_wish(document, places, merged),
         templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged["to"])),
     )

@@ -33,7 +33,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to copy; ``explicit_platforms`` is false where ``all`` is but the default."""
+    """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default."""
 
     source: Reference
     platforms: Platforms
