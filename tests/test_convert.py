@@ -167,6 +167,24 @@ def test_oci_to_docker_says_what_docker_cannot_hold():
     assert "annotations" not in json.loads(made)
 
 
+def with_foreign_layer():
+    document = make_image("foreign").document
+    foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    document["layers"][0] |= {"mediaType": foreign, "urls": ["https://r.example/base"]}
+    return parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("manifests", ["keep", "oci", "docker"])
+def test_a_foreign_layer_is_named_among_the_losses(manifests):
+    lost = ("layers[0] content: foreign, only at https://r.example/base",)
+    assert plan_image(with_foreign_layer(), Shape(manifests)).losses == lost
+
+
+def test_a_foreign_layer_in_a_docker_archive_is_an_error_that_says_so():
+    with pytest.raises(ContentError, match=r"is foreign, at https://r\.example/base.*copy the image to oci:"):
+        plan_image(with_foreign_layer(), bounded(Shape(), "docker-archive"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

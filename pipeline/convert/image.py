@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Manifests, Shape
-from transship.pipeline.errors import ContentError
+from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
 from transship.pipeline.manifest.media_types import (
@@ -96,7 +96,8 @@ def plan_image(image: Image, shape: Shape) -> ImagePlan:
     """Return what must change for ``image`` to have ``shape``; an artifact never changes.
 
     Raises:
-        ContentError: ``image`` holds something that the target format has no media type for.
+        ContentError: ``image`` holds something that the target format has no media type for, or a
+            foreign layer whose bytes the target must hold.
     """
     what = f"manifest {image.digest}"
     target = _target(image, shape.manifests)
@@ -105,12 +106,20 @@ def plan_image(image: Image, shape: Shape) -> ImagePlan:
             raise ContentError(f"{what}: not an image but {image.config.media_type}: cannot be converted to {target}")
         kept = tuple(LayerPlan(layer, layer.media_type, None) for layer in image.layers)
         return ImagePlan(image, target, image.config.media_type, False, kept, ())
+    elsewhere = [(n, layer) for n, layer in enumerate(image.layers) if layer.is_elsewhere]
+    if elsewhere and shape.single:
+        raise ContentError(
+            f"layer {elsewhere[0][1].digest} is foreign, at {shown(elsewhere[0][1].urls[0])} and in no registry; "
+            "a docker archive must hold every layer",
+            advice="copy the image to oci:, oci-archive: or dir:, which keep the URL",
+        )
     oci = target == OCI_MANIFEST
     mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
     layers = tuple(_plan_layer(layer, shape, oci, target == image.media_type) for layer in image.layers)
-    return ImagePlan(
-        image, target, mapped(image.config.media_type), shape.config == "strict", layers, () if oci else _losses(image)
-    )
+    # Not fetched, as registries do not hold them: whoever runs the image needs those URLs.
+    lost = tuple(f"layers[{n}] content: foreign, only at {shown(layer.urls[0])}" for n, layer in elsewhere)
+    losses = lost if oci else (*lost, *_losses(image))
+    return ImagePlan(image, target, mapped(image.config.media_type), shape.config == "strict", layers, losses)
 
 
 def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...]) -> bytes:
