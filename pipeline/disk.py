@@ -48,7 +48,7 @@ def at_disk(path: Path) -> Iterator[None]:
         raise disk_error(path, error) from error
 
 
-def disk_error(path: Path, error: OSError) -> TransportError:
+def disk_error(path: Path | str, error: OSError) -> TransportError:
     """Return the `TransportError` for ``error`` at ``path``, of the family that fits its errno."""
     kind: type[TransportError] = TransportError
     for family, numbers in ((DeniedError, _DENIED), (NotFoundError, _ABSENT), (TransientError, _PASSING)):
@@ -58,7 +58,7 @@ def disk_error(path: Path, error: OSError) -> TransportError:
     return kind(f"{shown(str(path), 400)}: {reason}", advice=_ADVICE.get(error.errno or 0, ""))
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Make the entries of a directory durable (fsync); raises `OSError`."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -69,7 +69,12 @@ def sync_directory(path: Path) -> None:
 
 def scratch_beside(path: Path) -> Path:
     """Return a fresh hidden name in the folder of ``path``, for what is to be renamed to it."""
-    return path.with_name(f".{path.name[:_SCRATCH_NAME]}.{secrets.token_hex(6)}.partial")
+    return Path(_scratch_beside(path))
+
+
+def _scratch_beside(path: Path) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name[:_SCRATCH_NAME]}.{secrets.token_hex(6)}.partial")
 
 
 def claim(handle: int) -> None:
@@ -103,23 +108,32 @@ def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = 
     Raises:
         TransportError: the disk refused; what was at ``path`` is still there.
     """
-    scratch = scratch_beside(path)
-    with at_disk(path):
+    scratch = _scratch_beside(path)
+    try:
         handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as stream:
-                rest = memoryview(raw)
-                while rest:
-                    rest = rest[stream.write(rest) :]
-                os.fchmod(stream.fileno(), mode)
+            try:
+                write_all(handle, raw)
+                os.fchmod(handle, mode)
                 if durable:
-                    os.fsync(stream.fileno())
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
             os.rename(scratch, path)
         except BaseException:
             _remove(scratch)
             raise
         if durable:
-            sync_directory(path.parent)
+            sync_directory(os.path.dirname(path) or ".")
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def write_all(handle: int, raw: bytes) -> None:
+    """Write all of ``raw`` at the offset of an open file; raises `OSError`."""
+    done = os.write(handle, raw)
+    while done < len(raw):
+        done += os.write(handle, memoryview(raw)[done:])
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -221,6 +235,6 @@ def _sweep_one(scratch: Path) -> None:
             os.close(handle)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path | str) -> None:
     with suppress(OSError):
-        path.unlink()
+        os.unlink(path)

@@ -9,13 +9,22 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from transship.pipeline.digest import Digest, Hasher
-from transship.pipeline.disk import at_disk, claim, scratch_beside, sweep, write_durably
+from transship.pipeline.disk import (
+    at_disk,
+    claim,
+    disk_error,
+    scratch_beside,
+    sweep,
+    sync_directory,
+    write_all,
+    write_durably,
+)
 from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -45,9 +54,10 @@ class Store:
     def __init__(self, root: Path, durable: bool = True) -> None:
         """``durable`` false is for a store that nobody opens again, whose blobs are copied and not linked."""
         self.root = root
-        self._durable = durable
+        self.durable = durable
         self._blobs = str(root / "blobs")
         self._ingest = root / "ingest"
+        self._partial = str(self._ingest)
         self.cancelled = threading.Event()
         """Once set, every ingest in this process ends at its next piece, keeping what it has."""
         self._recent: dict[Digest, bytes] = {}
@@ -58,16 +68,19 @@ class Store:
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob of ``digest`` is or would be."""
-        return self.root / "blobs" / digest.algorithm / digest.hex
+        return Path(self._final(digest))
 
-    def partial_path(self, digest: Digest) -> Path:
+    def partial_path(self, digest: Digest) -> str:
         """Return where the blob of ``digest`` is while it comes in."""
-        return self._ingest / f"{digest.algorithm}-{digest.hex}"
+        return f"{self._partial}/{digest.algorithm}-{digest.hex}"
+
+    def _final(self, digest: Digest) -> str:
+        return f"{self._blobs}/{digest.algorithm}/{digest.hex}"
 
     def has(self, wanted: Descriptor) -> bool:
         """Say whether the blob is here at its full size."""
         try:
-            return os.stat(f"{self._blobs}/{wanted.digest.algorithm}/{wanted.digest.hex}").st_size == wanted.size
+            return os.stat(self._final(wanted.digest)).st_size == wanted.size
         except OSError:
             return False
 
@@ -106,7 +119,7 @@ class Store:
         """
         descriptor = Descriptor(media_type, digest or Digest.of(raw), len(raw))
         if not self.has(descriptor):
-            write_durably(self.path(descriptor.digest), raw, mode=_MODE, durable=self._durable)
+            write_durably(self.path(descriptor.digest), raw, mode=_MODE, durable=self.durable)
         self._remember(descriptor.digest, raw)
         return descriptor
 
@@ -121,9 +134,12 @@ class Store:
             TransportError: the source failed; what came is kept for the next call.
         """
         while not self.has(wanted):
-            with self._claimed(wanted) as handle:
-                if handle is not None:
+            handle = self._claimed(wanted)
+            if handle is not None:
+                try:
                     return _Ingest(self, wanted, handle, open_at, on_bytes).run()
+                finally:
+                    os.close(handle)
             self.check_cancelled()
             time.sleep(_LOCK_POLL)
         return False
@@ -137,7 +153,7 @@ class Store:
                 digest = make(self._writer(stream))
                 size = stream.tell()
                 stream.flush()
-                if self._durable:
+                if self.durable:
                     os.fsync(stream.fileno())
                 os.fchmod(stream.fileno(), _MODE)
             with at_disk(scratch):
@@ -166,12 +182,8 @@ class Store:
 
     def sync(self) -> None:
         """Make the names of all blobs brought in so far durable."""
-        for directory in (self.root / "blobs").iterdir() if self._durable else ():
-            handle = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        for algorithm in os.listdir(self._blobs) if self.durable else ():
+            sync_directory(f"{self._blobs}/{algorithm}")
 
     def _remember(self, digest: Digest, raw: bytes) -> None:
         """Keep a small document at hand: each stage of an image reads its manifest again."""
@@ -181,36 +193,42 @@ class Store:
                     del self._recent[next(iter(self._recent))]
             self._recent[digest] = raw
 
-    @contextmanager
-    def _claimed(self, wanted: Descriptor) -> Iterator[int | None]:
-        """Yield the partial file, locked, or None where another ingest has it."""
+    def _claimed(self, wanted: Descriptor) -> int | None:
+        """Return the partial file, open and locked, or None where another ingest has it or has ended."""
         path = self.partial_path(wanted.digest)
-        with at_disk(path):
+        try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise disk_error(path, error) from error
+        claimed = False
         try:
-            yield handle if self._locked(handle, path) and not self.has(wanted) else None
+            claimed = _locked(handle, path) and not self.has(wanted)
         finally:
-            os.close(handle)
-
-    @staticmethod
-    def _locked(handle: int, path: Path) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The file may have been renamed to its final name between open and lock.
-            return os.fstat(handle).st_ino == os.stat(path).st_ino
-        except (BlockingIOError, FileNotFoundError):
-            return False
+            if not claimed:
+                os.close(handle)
+        return handle if claimed else None
 
     def publish(self, wanted: Descriptor, handle: int) -> None:
         """Rename a partial file, verified by its ingest, to its final name; its data is durable first."""
-        final = self.path(wanted.digest)
-        with at_disk(final):
-            if self._durable:
+        final = self._final(wanted.digest)
+        try:
+            if self.durable:
                 os.fsync(handle)
             os.fchmod(handle, _MODE)
             if wanted.digest.algorithm != "sha256":
-                final.parent.mkdir(exist_ok=True)
+                os.makedirs(os.path.dirname(final), exist_ok=True)
             os.rename(self.partial_path(wanted.digest), final)
+        except OSError as error:
+            raise disk_error(final, error) from error
+
+
+def _locked(handle: int, path: str) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The file may have been renamed to its final name between open and lock.
+        return os.fstat(handle).st_ino == os.stat(path).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 class _Ingest:
@@ -274,14 +292,14 @@ class _Ingest:
             raise TransientError(f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes")
 
     def _append(self, data: bytes) -> None:
-        with at_disk(self._path):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._handle, view) :]
+        try:
+            write_all(self._handle, data)
+        except OSError as error:
+            raise disk_error(self._path, error) from error
         self._hasher.update(data)
         self._offset += len(data)
         fresh = self._offset - self._begun
-        if fresh >= _WRITE_BACK:
+        if fresh >= _WRITE_BACK and self._store.durable:
             # Linux begins to write what is dirty there and waits for none of it; the pages stay until they are clean.
             with suppress(OSError):
                 os.posix_fadvise(self._handle, self._begun, fresh, os.POSIX_FADV_DONTNEED)
@@ -300,7 +318,10 @@ class _Ingest:
 
     def _resume(self) -> None:
         """Hash what an earlier ingest left; the disk may have lost its tail, never the order of bytes."""
-        if os.fstat(self._handle).st_size > self._wanted.size:
+        size = os.fstat(self._handle).st_size
+        if not size:
+            return
+        if size > self._wanted.size:
             self._restart()
         while data := os.read(self._handle, _CHUNK):
             self._hasher.update(data)

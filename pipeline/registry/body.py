@@ -63,11 +63,13 @@ class BlobBody(io.RawIOBase):
     Holds one of the origin's slots until closed. A body cut short raises `TransientError`.
     """
 
-    def __init__(self, response: BaseHTTPResponse, slots: threading.Semaphore, what: str) -> None:
+    def __init__(self, response: BaseHTTPResponse, slots: threading.Semaphore, what: object) -> None:
+        """``what`` spells the request in messages."""
         super().__init__()
         self._response = response
         self._slots = slots
         self._what = what
+        self._ended = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to ``size`` bytes, empty at the end.
@@ -78,7 +80,11 @@ class BlobBody(io.RawIOBase):
         try:
             if size is None or size < 0:
                 return b"".join(iter(lambda: self._response.read1(_CHUNK, decode_content=False), b""))
-            return self._response.read1(size, decode_content=False) or b""
+            if self._ended:
+                return b""
+            data = self._response.read1(size, decode_content=False) or b""
+            self._ended = self._response.length_remaining == 0
+            return data
         except HTTPError as error:
             raise TransientError(f"{self._what}: {reason(error)} inside the body") from error
 

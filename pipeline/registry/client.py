@@ -7,8 +7,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import BinaryIO, Final, cast
 
 from transship.pipeline import digest as digests
@@ -97,9 +98,10 @@ class RegistryClient:
             raise ContentError(f"{answer}: asked for {reference}, answers {digest}")
         return Descriptor(media_type, digest, int(length))
 
-    @contextmanager
-    def open_blob(self, repository: str, wanted: Descriptor, start: int = 0) -> Iterator[BinaryIO]:
+    def open_blob(self, repository: str, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
         """Open a blob's raw, unverified bytes from byte ``start`` on; `read` returns them as they arrive.
+
+        To be closed, which leaving the context does: it holds one of the connections that are allowed.
 
         Raises:
             RangeRefusedError: the registry does not give it from ``start``.
@@ -113,12 +115,13 @@ class RegistryClient:
             raise RangeRefusedError(f"{answer}: 416 for a start at byte {start}")
         if answer.stream is None or answer.pace is None:
             raise answer.error()
-        body = BlobBody(answer.stream, answer.pace.slots, str(answer))
+        body = BlobBody(answer.stream, answer.pace.slots, answer)
         try:
             check_span(answer, wanted.size, start)
-            yield cast(BinaryIO, body)
-        finally:
+        except BaseException:
             body.close()
+            raise
+        return cast(BinaryIO, body)
 
     def list_tags(self, repository: str) -> list[str]:
         """Return all tags, in the registry's order, each once.
@@ -144,11 +147,9 @@ class RegistryClient:
 
     def _ask(self, method: str, repository: str, target: str, headers: Mapping[str, str], limit: int | None) -> Answer:
         """Return the answer, logging in as the registry asks; ``target`` is what follows the repository."""
-        if not _REPOSITORY.fullmatch(repository):
-            raise UsageError(f"not a repository name: {shown(repository)!r}")
+        scope = _pull_scope(repository)
         login = self._login or self._connected()
         call = http.Call(method, Url(self._origin, f"/v2/{repository}/{target}"), headers, limit)
-        scope = f"repository:{repository}:pull"
         began = time.monotonic()
         header = login.header(repository, scope)
         answer = http.send(self._lanes, call, header)
@@ -180,6 +181,13 @@ class RegistryClient:
                 raise TransportError(f"{answer}: its pages do not end; gave up after {len(seen)}")
             return url.target.removeprefix(prefix)
         return None
+
+
+@lru_cache(maxsize=256)
+def _pull_scope(repository: str) -> str:
+    if not _REPOSITORY.fullmatch(repository):
+        raise UsageError(f"not a repository name: {shown(repository)!r}")
+    return f"repository:{repository}:pull"
 
 
 def _reference(reference: str | Digest) -> str:

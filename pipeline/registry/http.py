@@ -76,7 +76,7 @@ def _redirected(answer: Answer, call: Call) -> Url:
 
 def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
     pace = lane.pace
-    headers = {**call.headers, "Authorization": authorization} if authorization else dict(call.headers)
+    headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
     attempt = 0
     while True:
         pace.keep()
@@ -105,7 +105,7 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
             pace.back_off(attempt)
 
 
-def _once(lane: Lane, call: Call, url: Url, headers: dict[str, str]) -> Answer:
+def _once(lane: Lane, call: Call, url: Url, headers: Mapping[str, str]) -> Answer:
     pace = lane.pace
     pace.slots.acquire()
     streams = False
