@@ -27,7 +27,8 @@ _GZIP_BLOCK: Final = 1 << 20
 _GZIP_BETTER: Final = 4
 _ZSTD_JOB: Final = 2 << 20
 """Bytes of tar in each job of a zstd layer; fixed, for the bytes depend on it."""
-_ZSTD_WORKERS: Final = 4
+_ZSTD_WORKERS: Final = 2
+"""Each holds several jobs, and every layer being packed has its own; unpacking gzip feeds no more than two."""
 _AHEAD: Final = 4
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _DEFLATE_END: Final = b"\x03\0"
