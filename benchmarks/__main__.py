@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{one.name:24} {one.title}" for one in chosen))
         return 0
     rounds = options.rounds or (2 if options.quick else 5)
+    # Also a plain kill stops the registries and removes the work folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = Path(options.keep or tempfile.mkdtemp(prefix="work-", dir=_out())).resolve()
     try:
         found = _measure(work, sizes, chosen, rounds, options.write)

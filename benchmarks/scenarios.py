@@ -152,7 +152,8 @@ def _real(count: int) -> Scenario:
         (Side("transship run", transship, command="run"), Side("skopeo sync", skopeo, "skopeo")),
         frozenset({"real"}),
         images=count,
-        note="What is on disk is the run's own blobs and all dir: folders; transship links a shared layer into each.",
+        note="transship reads each blob once, so what it reads are the unique bytes. On disk are its store and all "
+        "dir: folders; it links a shared layer into each.",
     )
 
 
