@@ -26,8 +26,7 @@ class _Runner:
 
     def counted(self, side: Side, into: SideFigures) -> None:
         """Run once, untimed, against the registry that logs; it warms the caches, and makes what `again` finds."""
-        if self.scenario.counted:
-            self._round(side, into, logged=True, timed=False)
+        self._round(side, into, logged=True, timed=False)
 
     def timed(self, side: Side, into: SideFigures) -> None:
         self._round(side, into, logged=self.scenario.again, timed=True)
@@ -63,7 +62,7 @@ def run(scenario: Scenario, world: World, rounds: int, say: Callable[[str], None
     """Run a scenario's sides in alternation; a side that cannot run, or fails, says why instead of figures."""
     found = [SideFigures(side.name, missing(side)) for side in scenario.sides]
     runner = _Runner(scenario, world, _environment())
-    turns: list[Callable[[Side, SideFigures], None]] = [runner.counted]
+    turns: list[Callable[[Side, SideFigures], None]] = [runner.counted] if scenario.counted else []
     turns += [runner.timed] * min(rounds, scenario.max_rounds)
     try:
         for turn in turns:

@@ -232,7 +232,7 @@ def _large() -> Scenario:
             Side("curl, sha256sum, sync", curl, "curl"),
         ),
         frozenset({"large"}),
-        note="curl's row is the floor: download, then hash, then flush, with no image made of it. "
+        note="curl's row downloads, hashes and flushes one after the other, and makes no image of it. "
         "transship hashes while it reads, flushes, and reads the blob back.",
     )
 
