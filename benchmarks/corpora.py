@@ -34,7 +34,7 @@ def tiny(first: int, last: int) -> Iterator[Sample]:
 
 
 def real(count: int, size: int) -> Iterator[Sample]:
-    """Yield images of four layers that are half text: two of a shared base, then one and a half ``size`` of its own."""
+    """Yield images of four layers of mostly text: two of a shared base, then one and a half ``size`` of its own."""
     bases = [[_packed(f"base {n} {k}", size) for k in range(2)] for n in range(min(BASES, count))]
     for n in range(count):
         own = [_packed(f"own {n} {k}", size >> k) for k in range(2)]
@@ -42,7 +42,7 @@ def real(count: int, size: int) -> Iterator[Sample]:
 
 
 def single(size: int) -> Sample:
-    """Return an image of five layers, ``size`` bytes together, that are half text."""
+    """Return an image of five layers, ``size`` bytes together, of mostly text."""
     return assembled("single/app", "v1", [_packed(f"single {k}", size // 5) for k in range(5)], "")
 
 
@@ -73,14 +73,14 @@ def _packed(seed: str, size: int) -> Packed:
 
 
 def _content(seed: str, size: int) -> bytes:
-    """Return lines of words with random bytes between: gzip takes about half off, as it does off binaries."""
+    """Return lines of words with random bytes between: gzip takes two fifths off."""
     source = random.Random(seed)
     letters = "etaoinshrdlucmfwypvbgk"
     words = ["".join(source.choices(letters, k=source.randrange(2, 11))) for _ in range(3000)]
     lines = [" ".join(source.choices(words, k=8)) for _ in range(4000)]
     pieces = []
     for _ in range(0, size, 64 * _KIB):
-        text = "\n".join(source.choices(lines, k=900))[: 40 * _KIB].encode()
+        text = "\n".join(source.choices(lines, k=1400))[: 58 * _KIB].encode()
         pieces.append(text + source.randbytes(64 * _KIB - len(text)))
     return b"".join(pieces)[:size]
 

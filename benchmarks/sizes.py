@@ -22,5 +22,5 @@ class Sizes:
         return max(self.tiny, self.again, *self.scale)
 
 
-FULL: Final = Sizes(1000, (500, 2000, 10000), 10000, 20, 24 << 20, 130 << 20, 512 << 20)
+FULL: Final = Sizes(1000, (500, 2000, 10000), 10000, 20, 20 << 20, 130 << 20, 512 << 20)
 QUICK: Final = Sizes(40, (20, 50, 100), 100, 4, 2 << 20, 8 << 20, 16 << 20)
