@@ -17,7 +17,8 @@ check: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy -p transship.pipeline -p transship.tasks -p transship.schemas -p benchmarks
 
-# The main job at full size: 20 images of about 40 MB each, compressed. Some minutes, 30 GB of /tmp; prints figures.
+# The main job at full size: 20 images of about 40 MB each, compressed; prints figures. More than twenty minutes on two
+# busy cores, and tens of GB of /tmp: Docker and Podman keep whole copies of each layer there.
 acceptance: $(VENV)/dev
 	TRANSSHIP_IMAGES=20 TRANSSHIP_BASE_MIB=44 TRANSSHIP_OWN_MIB=44 \
 	    $(VENV)/bin/pytest -s tests/test_real_tools.py tests/test_skopeo_outputs.py
