@@ -18,6 +18,7 @@ from typing import Final
 from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
 
 _PIECE: Final = 1 << 30
+_PARTIAL: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 _SCRATCH_NAME: Final = 180
 _STARTED: Final = time.time()
 """What is older was left by another process, or is claimed: none needs long from making a file to claiming it."""
@@ -81,6 +82,40 @@ def claim(handle: int) -> None:
     """Lock a scratch file or folder for as long as ``handle`` is open, so that `sweep` lets it be."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_locked(path: str) -> int | None:
+    """Open a file that is renamed once it is whole, making it if need be, and lock it; raises `OSError`.
+
+    Returns None where another has it. One that is read-only already, as its writer was killed
+    just before the rename, becomes writable again.
+    """
+    with suppress(PermissionError):
+        return _locked(os.open(path, _PARTIAL | os.O_RDWR | os.O_CREAT, 0o600), path)
+    with suppress(FileNotFoundError):
+        handle = _locked(os.open(path, _PARTIAL | os.O_RDONLY), path)
+        if handle is None:
+            return None
+        try:
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+    return _locked(os.open(path, _PARTIAL | os.O_RDWR | os.O_CREAT, 0o600), path)
+
+
+def _locked(handle: int, path: str) -> int | None:
+    """Return ``handle`` once it is locked and still the file at ``path``, else close it."""
+    mine = False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been renamed between open and lock.
+        mine = os.fstat(handle).st_ino == os.stat(path).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if not mine:
+            os.close(handle)
+    return handle if mine else None
 
 
 def sweep(path: Path) -> None:

@@ -5,7 +5,6 @@ what it has of a blob that broke off, and goes on from there, also in another pr
 ``kill -9``. A blob under its final name is whole and durable.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ from transship.pipeline.disk import (
     at_disk,
     claim,
     disk_error,
+    open_locked,
     scratch_beside,
     sweep,
     sync_directory,
@@ -197,16 +197,13 @@ class Store:
         """Return the partial file, open and locked, or None where another ingest has it or has ended."""
         path = self.partial_path(wanted.digest)
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = open_locked(path)
         except OSError as error:
             raise disk_error(path, error) from error
-        claimed = False
-        try:
-            claimed = _locked(handle, path) and not self.has(wanted)
-        finally:
-            if not claimed:
-                os.close(handle)
-        return handle if claimed else None
+        if handle is not None and self.has(wanted):
+            os.close(handle)
+            return None
+        return handle
 
     def publish(self, wanted: Descriptor, handle: int) -> None:
         """Rename a partial file, verified by its ingest, to its final name; its data is durable first."""
@@ -220,15 +217,6 @@ class Store:
             os.rename(self.partial_path(wanted.digest), final)
         except OSError as error:
             raise disk_error(final, error) from error
-
-
-def _locked(handle: int, path: str) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The file may have been renamed to its final name between open and lock.
-        return os.fstat(handle).st_ino == os.stat(path).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
 
 
 class _Ingest:

@@ -3,8 +3,10 @@
 import io
 import multiprocessing
 import os
+import tempfile
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +174,36 @@ def test_what_a_killed_process_was_making_is_swept_away(tmp_path):
     assert len(left) == 1
     os.utime(tmp_path / "ingest" / left[0], (1, 1))
     assert partial_files(Store(tmp_path)) == []
+
+
+def _as_a_user(root, queue):
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    medium = Medium()
+    queue.put((Store(root).ingest(WANTED, medium.open_at), medium.offsets))
+
+
+@pytest.fixture
+def user_folder():
+    """Where a user who is not root may write: root may open what is read-only."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_a_blob_killed_between_its_last_byte_and_its_name_is_taken_as_it_is(user_folder):
+    store = Store(user_folder)
+    partial = Path(store.partial_path(WANTED.digest))
+    partial.write_bytes(BLOB)
+    partial.chmod(0o444)
+    if os.geteuid() == 0:
+        for path in (user_folder, *user_folder.rglob("*")):
+            os.chown(path, 65534, 65534)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_as_a_user, args=(user_folder, queue))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert queue.get() == (False, [])
+    assert store.path(WANTED.digest).read_bytes() == BLOB
+    assert partial_files(store) == []
