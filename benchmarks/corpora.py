@@ -73,7 +73,7 @@ def _packed(seed: str, size: int) -> Packed:
 
 
 def _content(seed: str, size: int) -> bytes:
-    """Return lines of words with random bytes between: gzip takes two fifths off."""
+    """Return lines of words with random bytes between: gzip takes half off."""
     source = random.Random(seed)
     letters = "etaoinshrdlucmfwypvbgk"
     words = ["".join(source.choices(letters, k=source.randrange(2, 11))) for _ in range(3000)]
