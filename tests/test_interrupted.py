@@ -118,12 +118,8 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     source, log, kills = random.Random(20), Log(registry), 0
     left: list[dict[str, int]] = []
     for number in range(KILLS):
-        early = number < KILLS // 2
-        found = killed(
-            work,
-            source.randrange(1, 2 * BASE // KILLS) if early else BASE * 10,
-            tasks if early else source.randrange(1, max(2, tasks // KILLS)),
-        )
+        growth = source.randrange(1, 2 * BASE // KILLS) if number < KILLS // 2 else BASE * 10
+        found = killed(work, growth, source.randrange(1, max(2, tasks // KILLS)))
         kills += found is not None
         left.append(found or {})
     last = command(work, "run", "batch.yaml")
