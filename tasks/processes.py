@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.errors import Error
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.tasks.share import Share
 
@@ -25,12 +26,16 @@ _END_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Events:
-    """What one process tells since it last did: bytes by blob, deliveries settled, tasks that failed, tasks run."""
+    """What one process tells since it last did: bytes by blob, deliveries settled, tasks that failed, tasks run.
+
+    ``error`` is what ended it before its time.
+    """
 
     bytes: dict[Digest, tuple[Descriptor, int]] = field(default_factory=dict)
     settled: list[tuple[str, bool]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     ran: int = 0
+    error: str = ""
 
 
 class Teller:
@@ -61,6 +66,11 @@ class Teller:
             self._events.ran += 1
             if not done:
                 self._events.failed.append(task_id)
+
+    def broke(self, error: Error) -> None:
+        """This process gives up."""
+        with self._lock:
+            self._events.error = str(error)
 
     def close(self) -> None:
         """Send what is left."""
@@ -143,7 +153,10 @@ def _live(share: Share, sender: "Connection[Events, None]", lifeline: int, hold:
     os.close(hold)
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
     teller = Teller(sender)
-    work(share.draw(), teller)
+    try:
+        work(share.draw(), teller)
+    except Error as error:
+        teller.broke(error)
     teller.close()
     # Not by the interpreter's end, which would run what the first process has registered for its own.
     os._exit(0)

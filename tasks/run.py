@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Final, TypeAlias
 from luigi.task import Task
 
 from transship.pipeline.disk import sweep_folder, write_durably
-from transship.pipeline.errors import Error
+from transship.pipeline.errors import Error, TransportError
 from transship.pipeline.jobs import ImageJob
 from transship.pipeline.report import CHECKPOINTS, ERROR
 from transship.tasks.engine import drive
 from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
 from transship.tasks.processes import Events, Teller, fan_out
+from transship.tasks.segments import reach, share
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -88,6 +89,21 @@ class _Run:
 
         fan_out(len(work), processes, live, self._heard)
 
+    def share(self, url: str, processes: int) -> None:
+        """Work on the plan with all machines that ask the luigid at ``url``, in forks of this process."""
+        plan = self.workspace.plan
+
+        def live(_: Iterator[int], teller: Teller) -> None:
+            own = self.workspace.sibling(teller.bytes, processes)
+            watch = _Watch(own, teller.settled, teller.ended)
+
+            def driven(roots: Iterable[Task]) -> bool:
+                return drive(roots, -(-self.threads // processes), watch.ended, fail_fast=self.fail_fast)
+
+            share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
+
+        fan_out(0, processes, live, self._heard)
+
     def finish(self, pending: list[str]) -> None:
         """Do here what is left: all, or archives of several images and what a fork left that died."""
         roots = (VerifyDigests(run_dir=str(self.workspace.root), delivery=key) for key in pending)
@@ -105,6 +121,8 @@ class _Run:
         self.outcome.ran += events.ran
         self.outcome.failed.update(events.failed)
         self.outcome.succeeded = self.outcome.succeeded and not events.failed
+        if events.error:
+            raise TransportError(events.error)
         return self.outcome.succeeded or not self.fail_fast
 
     def _ended(self, task_id: str, done: bool) -> None:
@@ -129,6 +147,28 @@ def execute(
         run.spread(work, processes)
     if run.outcome.succeeded or not fail_fast:
         run.finish(pending)
+    return _conclude(run, begun)
+
+
+def join(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, url: str, processes: int = 1) -> Outcome:
+    """Do as `execute` does, together with all machines that ask the luigid at ``url``; ends as all of them do.
+
+    Raises:
+        TransportError: luigid cannot be reached.
+    """
+    begun = time.monotonic()
+    reach(url)
+    run = _Run(workspace, threads, on_delivery, fail_fast=False)
+    if run.pending():
+        run.share(url, min(processes, threads))
+    outcome = _conclude(run, begun)
+    done = (workspace.checkpoint(key, VerifyDigests.__name__).exists() for key in workspace.plan.deliveries)
+    outcome.succeeded = all(done)
+    return outcome
+
+
+def _conclude(run: _Run, begun: float) -> Outcome:
+    workspace = run.workspace
     if run.outcome.ran:
         workspace.sync()
         _sweep_layouts(workspace)

@@ -13,6 +13,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", metavar="N", type=_positive, default=0, help="processes to share the work (default: one a core)"
     )
+    parser.add_argument(
+        "--scheduler", metavar="URL", default="", help="share the run with other machines by the luigid there"
+    )
     parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
     parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
     parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")

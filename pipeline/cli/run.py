@@ -17,8 +17,8 @@ from transship.pipeline.manifest.document import dump
 
 if TYPE_CHECKING:
     from transship.pipeline.registry.registries import Registries
-    from transship.tasks.run import OnDelivery
-    from transship.tasks.workspace import Connect
+    from transship.tasks.run import OnDelivery, Outcome
+    from transship.tasks.workspace import Connect, Workspace
 
 _SHOWN_FAILURES: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -32,6 +32,10 @@ def perform(options: argparse.Namespace) -> int:
     digest = hashlib.sha256(raw + str(path.resolve().parent).encode()).hexdigest()
     name = options.name or _name_of(path, raw)
     root = (Path(options.runs) / name).resolve()
+    if options.scheduler and (options.refresh or options.fail_fast):
+        raise UsageError(
+            "--scheduler goes with neither --refresh nor --fail-fast", advice="refresh on one machine first"
+        )
     if options.dry_run:
         print(json.dumps(_expand(path, digest).document(), indent=2, ensure_ascii=False))
         return 0
@@ -40,31 +44,24 @@ def perform(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
     from transship.pipeline.disk import write_durably  # noqa: PLC0415
-    from transship.pipeline.plan_file import read_plan, save_plan  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
-    from transship.tasks.lock import locked  # noqa: PLC0415
-    from transship.tasks.run import execute, refresh  # noqa: PLC0415
+    from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
-    before = read_plan(root)
-    # Selectors pin too: the plan is made anew only when the batch file changed, or on request.
-    reuse = before is not None and before.batch_digest == digest and not options.refresh
-    plan = before if reuse and before is not None else _expand(path, digest)
-    with locked(root):
-        if not reuse:
-            save_plan(root, plan)
+    shared = bool(options.scheduler)
+    if not shared:
+        plan, fresh = _plan(options, path, digest, root)
+    with locked(root, shared=shared):
+        if shared:
+            with planning(root):
+                plan, fresh = _plan(options, path, digest, root)
+                _save(root, plan, fresh=fresh)
+        else:
+            _save(root, plan, fresh=fresh)
         progress = make_progress(options.progress, len(plan.deliveries))
         workspace = Workspace(root, plan, _connect(plan), _blob_threads(), progress.bytes)
         try:
-            if options.refresh:
-                print(f"{refresh(workspace)} images changed at their source", file=sys.stderr)
-            outcome = execute(
-                workspace,
-                options.workers or default_workers(),
-                _announce(plan, progress),
-                processes=_processes(plan, options.processes),
-                fail_fast=options.fail_fast,
-            )
+            outcome = _work(options, workspace, progress)
         except KeyboardInterrupt:
             workspace.store.cancelled.set()
             progress.close()
@@ -74,6 +71,37 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         if outcome.ran or not (root / "report.json").exists():
             write_durably(root / "report.json", dump(report(root, plan)))
     return _conclude(root, plan, outcome.seconds, outcome.succeeded)
+
+
+def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> tuple[Plan, bool]:
+    """Return the plan, and whether it was made anew."""
+    from transship.pipeline.plan_file import read_plan  # noqa: PLC0415
+
+    before = read_plan(root)
+    # Selectors pin too: the plan is made anew only when the batch file changed, or on request.
+    if before is not None and before.batch_digest == digest and not options.refresh:
+        return before, False
+    return _expand(path, digest), True
+
+
+def _save(root: Path, plan: Plan, *, fresh: bool) -> None:
+    from transship.pipeline.plan_file import save_plan  # noqa: PLC0415
+
+    if fresh:
+        save_plan(root, plan)
+
+
+def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progress) -> "Outcome":
+    from transship.tasks.run import execute, join, refresh  # noqa: PLC0415
+
+    plan = workspace.plan
+    threads, processes = options.workers or default_workers(), _processes(plan, options.processes)
+    heard = _announce(plan, progress)
+    if options.scheduler:
+        return join(workspace, threads, heard, url=options.scheduler, processes=processes)
+    if options.refresh:
+        print(f"{refresh(workspace)} images changed at their source", file=sys.stderr)
+    return execute(workspace, threads, heard, processes=processes, fail_fast=options.fail_fast)
 
 
 def default_workers() -> int:

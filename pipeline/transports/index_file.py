@@ -38,8 +38,9 @@ LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
 _MAX_POLL_SECONDS: Final = 0.05
 _REMEMBERED: Final = 64
-_REST: Final = 20
-"""How many times as long as a write took the next one waits, for entries to come together."""
+_REST_OF_WORK: Final = 20
+_REST_OF_TIME: Final = 2
+"""How many times what a write took, of the processor and in all, the next one waits for entries to come together."""
 _MOST_REST_SECONDS: Final = 5.0
 
 _State: TypeAlias = tuple[int, int, int, int]
@@ -89,7 +90,7 @@ class IndexFile:
     def _lead(self) -> None:
         with self._queue:
             tickets, self._waiting = self._waiting, []
-        begun = time.monotonic()
+        begun, worked = time.monotonic(), time.thread_time()
         failure: BaseException | None = None
         try:
             for folder in {folder for ticket in tickets for folder in ticket.folders}:
@@ -100,8 +101,9 @@ class IndexFile:
             failure = error
         for ticket in tickets:
             ticket.error, ticket.done = failure, True
-        took = time.monotonic() - begun
-        self._rests_until = begun + took + min(_REST * took, _MOST_REST_SECONDS)
+        ended = time.monotonic()
+        rest = _REST_OF_WORK * (time.thread_time() - worked) + _REST_OF_TIME * (ended - begun)
+        self._rests_until = ended + min(rest, _MOST_REST_SECONDS)
 
     def _write(self, roots: list[Root]) -> None:
         with self._locked():
