@@ -67,6 +67,7 @@ class _Run:
     on_delivery: OnDelivery
     fail_fast: bool
     outcome: Outcome = field(default_factory=Outcome)
+    verified: set[str] = field(default_factory=set)
 
     def pending(self) -> list[str]:
         """Return the deliveries that are not verified."""
@@ -106,7 +107,9 @@ class _Run:
 
     def finish(self, pending: list[str]) -> None:
         """Do here what is left: all, or archives of several images and what a fork left that died."""
-        roots = (VerifyDigests(run_dir=str(self.workspace.root), delivery=key) for key in pending)
+        # What a fork has verified is not read from the disk again.
+        keys = (key for key in pending if key not in self.verified)
+        roots = (VerifyDigests(run_dir=str(self.workspace.root), delivery=key) for key in keys)
         left = (task for task in roots if not task.complete())
         watch = _Watch(self.workspace, self.on_delivery, self._ended)
         failed = set(self.outcome.failed)
@@ -116,6 +119,7 @@ class _Run:
     def _heard(self, events: Events) -> bool:
         for blob, count in events.bytes.values():
             self.workspace.on_bytes(blob, count)
+        self.verified.update(key for key, verified in events.settled if verified)
         for key, verified in events.settled:
             self.on_delivery(key, verified)
         self.outcome.ran += events.ran
