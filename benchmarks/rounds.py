@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from benchmarks.measure import Measured, disk_use, measured, traffic
 from benchmarks.scenarios import TRANSSHIP, Place, Scenario, Side
 from benchmarks.world import World
 
+_SMALL: Final = 64 << 10
 _LOGGED: Final = 0.2
 """Seconds until the registry has written its log for the last answer."""
 
@@ -23,6 +24,7 @@ class _Runner:
     scenario: Scenario
     world: World
     environment: dict[str, str]
+    used: list[Path] = field(default_factory=list)
 
     def counted(self, side: Side, into: SideFigures) -> None:
         """Run once, untimed, against the registry that logs; it warms the caches, and makes what `again` finds."""
@@ -32,14 +34,15 @@ class _Runner:
         self._round(side, into, logged=self.scenario.again, timed=True)
 
     def folder(self, side: Side) -> Path:
-        return self.world.scratch / f"{self.scenario.name}-{self.scenario.sides.index(side)}"
+        """Return the folder of the side's round; a new one each time, unless the next is to find what this one left."""
+        name = f"{self.scenario.name}-{self.scenario.sides.index(side)}"
+        return self.world.scratch / (name if self.scenario.again else f"{name}-{len(self.used)}")
 
     def _round(self, side: Side, into: SideFigures, *, logged: bool, timed: bool) -> None:
         folder = self.folder(side)
-        fresh = not (self.scenario.again and folder.exists())
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             folder.mkdir(parents=True)
+            self.used.append(folder)
         server = self.world.logged if logged else self.world.quiet
         script = side.script(Place(folder, server.name, self.world.local))
         start = server.log.stat().st_size
@@ -55,7 +58,7 @@ class _Runner:
             into.samples.append(got)
             into.disk.append(disk_use(folder))
         if not self.scenario.again:
-            shutil.rmtree(folder)
+            _empty(folder)
 
 
 def run(scenario: Scenario, world: World, rounds: int, say: Callable[[str], None]) -> ScenarioFigures:
@@ -71,9 +74,22 @@ def run(scenario: Scenario, world: World, rounds: int, say: Callable[[str], None
                     turn(side, figures)
                     say(f"{scenario.name}: {side.name}: {_last(figures)}")
     finally:
-        for side in scenario.sides:
-            shutil.rmtree(runner.folder(side), ignore_errors=True)
+        if scenario.again:
+            for folder in runner.used:
+                shutil.rmtree(folder, ignore_errors=True)
     return ScenarioFigures(scenario.name, scenario.title, scenario.note, scenario.images, found)
+
+
+def _empty(folder: Path) -> None:
+    """Free the space of a round and keep its files until the end.
+
+    For minutes after a file was deleted ext4 searches past its inode at each new one: who writes many files would pay
+    for the round before.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size > _SMALL:
+            path.chmod(0o600)
+            os.truncate(path, 0)
 
 
 def _last(figures: SideFigures) -> str:

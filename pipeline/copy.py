@@ -161,7 +161,8 @@ def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
 
 
 def _keep(store: Store, manifest: Manifest) -> Descriptor:
-    return store.put(manifest.raw, manifest.media_type, manifest.digest)
+    # Destinations have manifests of their own; one that a power cut takes from the store is fetched again.
+    return store.put(manifest.raw, manifest.media_type, manifest.digest, durable=False)
 
 
 def _bounded(store: Store, selection: Selection, shape: Shape) -> Selection:

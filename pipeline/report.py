@@ -1,18 +1,19 @@
 """The fold of a run folder's checkpoints: what happened to every image. Reads files, needs no Luigi."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from transship.pipeline.jobs import Delivery, Member, Plan
-from transship.pipeline.manifest.document import Json, Object
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object
 
 ERROR: Final = "error.json"
 CHECKPOINTS: Final = "checkpoints"
 State: TypeAlias = Literal["verified", "failed", "written", "converted", "fetched", "resolved", "pinned", "waiting"]
-_STEPS: Final = (
+_STEPS: Final[tuple[tuple[str, State], ...]] = (
     ("FetchManifest", "pinned"),
     ("ResolvePlatform", "resolved"),
     ("FetchBlobs", "fetched"),
@@ -59,7 +60,7 @@ def fold(root: Path, plan: Plan) -> Iterator[Line]:
     """Yield a line for every image and destination of ``plan``, in its order."""
     for key, delivery in plan.deliveries.items():
         for member in delivery.members:
-            yield _line(root, plan, key, delivery, member)
+            yield _line(f"{root}/{CHECKPOINTS}", plan, key, delivery, member)
 
 
 def report(root: Path, plan: Plan) -> Object:
@@ -73,16 +74,16 @@ def report(root: Path, plan: Plan) -> Object:
     return {"version": 1, "name": plan.name, "policy": "none", "states": states, "images": images}
 
 
-def _line(root: Path, plan: Plan, key: str, delivery: Delivery, member: Member) -> Line:
-    folder = root / CHECKPOINTS / member.image
+def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -> Line:
+    folder = f"{root}/{member.image}"
     state: State = "waiting"
     seconds = 0.0
     records: dict[str, Object] = {}
-    steps: list[tuple[str, Path, State]] = [(name, folder / f"{name}.json", after) for name, after in _STEPS]  # type: ignore[misc]
+    steps: list[tuple[str, str, State]] = [(name, f"{folder}/{name}.json", after) for name, after in _STEPS]
     steps += [
-        ("ConvertMediaTypes", folder / f"ConvertMediaTypes-{member.shape.key()}.json", "converted"),
-        ("WriteImage", root / CHECKPOINTS / key / "WriteImage.json", "written"),
-        ("VerifyDigests", root / CHECKPOINTS / key / "VerifyDigests.json", "verified"),
+        ("ConvertMediaTypes", f"{folder}/ConvertMediaTypes-{member.shape.key()}.json", "converted"),
+        ("WriteImage", f"{root}/{key}/WriteImage.json", "written"),
+        ("VerifyDigests", f"{root}/{key}/VerifyDigests.json", "verified"),
     ]
     for name, path, after in steps:
         record = _object(path)
@@ -90,7 +91,7 @@ def _line(root: Path, plan: Plan, key: str, delivery: Delivery, member: Member) 
             state = after
             records[name] = _inner(record, "result")
             seconds += _number(record.get("seconds"))
-    error = {} if state == "verified" else _object(root / CHECKPOINTS / key / ERROR) or _object(folder / ERROR)
+    error = {} if state == "verified" else _object(f"{root}/{key}/{ERROR}") or _object(f"{folder}/{ERROR}")
     made = records.get("ConvertMediaTypes", {})
     losses, changes = made.get("losses"), made.get("changes")
     return Line(
@@ -109,9 +110,14 @@ def _line(root: Path, plan: Plan, key: str, delivery: Delivery, member: Member) 
     )
 
 
-def _object(path: Path) -> Object:
+def _object(path: str) -> Object:
+    # Six files an image: what Path and buffered streams cost would be most of a long run's report.
     try:
-        document = json.loads(path.read_bytes())
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            document = json.loads(os.read(handle, min(os.fstat(handle).st_size, MAX_DOCUMENT)).decode())
+        finally:
+            os.close(handle)
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

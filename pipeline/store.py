@@ -48,6 +48,12 @@ def _ignore(_: int) -> None:
     """Take a count of bytes and do nothing with it."""
 
 
+class LostBlobError(NotFoundError):
+    """The store no longer has, whole, what it had: the tasks that brought it are to be done again."""
+
+    retriable = True
+
+
 class Store:
     """Blobs in ``root/blobs/<algorithm>/<hex>``, partial ones in ``root/ingest``. Safe across threads and processes."""
 
@@ -88,18 +94,18 @@ class Store:
         """Return the blob.
 
         Raises:
-            NotFoundError: it is not here at its full size.
+            LostBlobError: it is not here at its full size.
         """
         if not self.has(wanted):
-            raise NotFoundError(f"blob {wanted.digest} is not in the store {self.root}", advice="run again to fetch it")
+            raise LostBlobError(f"blob {wanted.digest} is not in the store {self.root}", advice="run again to fetch it")
         return FileBlob(wanted, self.path(wanted.digest))
 
     def read(self, wanted: Descriptor) -> bytes:
         """Return the verified bytes of a small document (manifest, config).
 
         Raises:
-            NotFoundError: it is not here.
-            ContentError: it is over 4 MiB or does not hash to its digest; it is removed then.
+            LostBlobError: it is not here, or does not hash to its digest; it is removed then.
+            ContentError: it is over 4 MiB.
         """
         if wanted.size > MAX_DOCUMENT:
             raise ContentError(f"{wanted.media_type} {wanted.digest}: {wanted.size} bytes, limit {MAX_DOCUMENT}")
@@ -108,18 +114,22 @@ class Store:
             raw = self.get(wanted).path.read_bytes()
             if wanted.media_type not in SCHEMA1 and Digest.of(raw, wanted.digest.algorithm) != wanted.digest:
                 self.discard(wanted.digest)
-                raise ContentError(f"blob {wanted.digest} in the store is damaged", advice="run again to fetch it anew")
+                raise LostBlobError(
+                    f"blob {wanted.digest} in the store is damaged", advice="run again to fetch it anew"
+                )
             self._remember(wanted.digest, raw)
         return raw
 
-    def put(self, raw: bytes, media_type: MediaType, digest: Digest | None = None) -> Descriptor:
-        """Add a small document; idempotent; durable once `sync` returns.
+    def put(
+        self, raw: bytes, media_type: MediaType, digest: Digest | None = None, *, durable: bool = True
+    ) -> Descriptor:
+        """Add a small document; idempotent; durable once `sync` returns, unless that is not asked for.
 
         ``digest`` is set where the name is not the SHA-256 of ``raw`` (signed v2s1).
         """
         descriptor = Descriptor(media_type, digest or Digest.of(raw), len(raw))
         if not self.has(descriptor):
-            write_durably(self.path(descriptor.digest), raw, mode=_MODE, durable=self.durable)
+            write_durably(self.path(descriptor.digest), raw, mode=_MODE, durable=self.durable and durable)
         self._remember(descriptor.digest, raw)
         return descriptor
 
@@ -272,7 +282,7 @@ class _Ingest:
 
     def _pull(self) -> None:
         with self._open_at(self._offset) as stream:
-            while data := stream.read(_CHUNK):
+            while data := stream.read(min(_CHUNK, self._wanted.size - self._offset + 1)):
                 if self._offset + len(data) > self._wanted.size:
                     raise ContentError(f"blob {self._wanted.digest}: longer than the {self._wanted.size} bytes it says")
                 self._append(data)

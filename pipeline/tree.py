@@ -1,17 +1,22 @@
 """The tree of an image in a store: its manifests, down to the blobs they name."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import MANIFESTS
+from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
 from transship.pipeline.manifest.views import Image, Index, Manifest, Schema1, parse
 from transship.pipeline.store import Store
 
 MAX_NESTING: Final = 8
 """Indexes inside indexes; real ones have one level."""
+_MOST_KEPT: Final = 256
+_LARGEST_KEPT: Final = 64 << 10
+# Each stage of an image looks at its manifest again.
+_views: dict[tuple[Digest, MediaType], Manifest] = {}
 
 
 class Selection(NamedTuple):
@@ -29,7 +34,17 @@ class Selection(NamedTuple):
 
 def load(store: Store, wanted: Descriptor) -> Manifest:
     """Return the view of a manifest in the store; raises as `Store.read` and `parse` do."""
-    return parse(store.read(wanted), wanted.media_type, f"manifest {wanted.digest}")
+    raw = store.read(wanted)
+    key = wanted.digest, wanted.media_type
+    view = _views.get(key)
+    if view is None or view.raw != raw:
+        view = parse(raw, wanted.media_type, f"manifest {wanted.digest}")
+        if len(raw) <= _LARGEST_KEPT:
+            while len(_views) >= _MOST_KEPT:
+                with suppress(StopIteration, KeyError, RuntimeError):
+                    del _views[next(iter(_views))]
+            _views[key] = view
+    return view
 
 
 def manifests(store: Store, selection: Selection) -> Iterator[tuple[Descriptor, Manifest]]:

@@ -15,6 +15,7 @@ from transship.pipeline.jobs import Delivery, ImageJob, Member
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Image
 from transship.pipeline.reference import PathReference
+from transship.pipeline.store import LostBlobError
 from transship.pipeline.transports import open_sink
 from transship.pipeline.tree import Selection, load
 from transship.pipeline.verify import Verified, verify
@@ -52,7 +53,11 @@ class _Step(luigi.Task):
     def run(self) -> None:
         """Do the work, then say so on disk."""
         begun = time.monotonic()
-        result = self.perform()
+        try:
+            result = self.perform()
+        except LostBlobError:
+            _forget(self)
+            raise
         self.output().write(result, time.monotonic() - begun)
 
     def result(self) -> Result:
@@ -261,6 +266,13 @@ class VerifyDigests(_DeliveryStep):
         for conversion in self.requires().requires():
             conversion.output().remove()
             conversion.requires().output().remove()
+
+
+def _forget(task: luigi.Task) -> None:
+    """Let all be done again that ``task`` builds on."""
+    for needed in luigi.task.flatten(task.requires()):
+        needed.output().remove()
+        _forget(needed)
 
 
 def _change(change: Change) -> Json:

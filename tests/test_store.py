@@ -14,7 +14,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import OCI_CONFIG, OCI_LAYER
-from transship.pipeline.store import Store
+from transship.pipeline.store import LostBlobError, Store
 from transship.pipeline.transport import RangeRefusedError
 
 BLOB = os.urandom(1000) * 3000
@@ -159,7 +159,7 @@ def test_a_document_damaged_on_disk_is_found_and_removed(tmp_path):
     path.chmod(0o644)
     path.write_bytes(b'{"a":2}')
     fresh = Store(tmp_path)
-    with pytest.raises(ContentError, match="damaged"):
+    with pytest.raises(LostBlobError, match="damaged"):
         fresh.read(document)
     assert not fresh.has(document)
 

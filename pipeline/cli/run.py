@@ -106,7 +106,7 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
 
 def default_workers() -> int:
     """Return how many images to work on at once: most of the work waits for the network or the disk."""
-    return max(4, min(16, 2 * _cores()))
+    return max(4, min(32, 3 * _cores()))
 
 
 def _cores() -> int:

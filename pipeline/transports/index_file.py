@@ -38,7 +38,7 @@ LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
 _MAX_POLL_SECONDS: Final = 0.05
 _REMEMBERED: Final = 64
-_REST_OF_WORK: Final = 20
+_REST_OF_WORK: Final = 50
 _REST_OF_TIME: Final = 2
 """How many times what a write took, of the processor and in all, the next one waits for entries to come together."""
 _MOST_REST_SECONDS: Final = 5.0
