@@ -1,4 +1,4 @@
-"""Streaming codecs of layers: gzip through ISA-L, zstd through pyzstd, none. Constant memory, all cores.
+"""Streaming codecs of layers: gzip through ISA-L, zstd through pyzstd, none. Constant memory, stages side by side.
 
 What comes out depends on the tar and the level alone, not on how the tar arrives nor on the number
 of cores (docs/decisions/0008-reproducible-packing.md). A layer's diff ID is the digest of its
@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import chain, islice
 from typing import Final, NamedTuple, Protocol
 
-from transship.pipeline.digest import Digest
+from transship.pipeline.digest import Digest, Hasher
 from transship.pipeline.errors import ContentError
-from transship.pipeline.overlap import CORES, Buffer, InOrder, ahead
+from transship.pipeline.overlap import Buffer, InOrder, ahead
 
 _CHUNK: Final = 1 << 20
 MAX_EXPANSION: Final = 1 << 40
@@ -25,10 +25,8 @@ _ZSTD_WINDOW_LOG: Final = 27
 _GZIP_BLOCK: Final = 1 << 20
 """Bytes of tar in each part of a gzip layer that is packed on its own; the layer's bytes depend on it."""
 _GZIP_BETTER: Final = 4
-_ZSTD_JOB: Final = 2 << 20
-"""Bytes of tar in each job of a zstd layer; fixed, for the bytes depend on it."""
-_ZSTD_WORKERS: Final = 2
-"""Each holds several jobs, and every layer being packed has its own; unpacking gzip feeds no more than two."""
+_ZSTD_PACKED_WINDOW_LOG: Final = 23
+"""8 MiB, what every decoder should take (RFC 8878, section 3.1.1.1.2)."""
 _AHEAD: Final = 4
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _DEFLATE_END: Final = b"\x03\0"
@@ -75,7 +73,7 @@ def transcode(
 ) -> Transcoded:
     """Repack ``source`` from ``have`` to ``want``, feeding ``write``; one pass, both digests.
 
-    ``source`` is read and unpacked in a thread of its own where it is large; ``write`` is called in
+    ``source`` is read, unpacked and hashed in a thread of its own where it is large; ``write`` is called in
     this one. ``level`` is 1..9 for gzip (1 to 3 pack alike, as do 4 to 9) and 1..20 for zstd;
     None is 6 and 3.
 
@@ -90,10 +88,10 @@ def transcode(
     encoder = _encoder(want, level)
     pieces = decompressed(source, have)
     begun = list(islice(pieces, 2))
-    rest = ahead(pieces, _AHEAD) if len(begun) == 2 else pieces
+    unpacked = _hashed(chain(begun, pieces), tar)
+    rest = ahead(unpacked, _AHEAD) if len(begun) == 2 else unpacked
     try:
-        for piece in chain(begun, rest):
-            tar.update(piece)
+        for piece in rest:
             tar_size += len(piece)
             for data in encoder.feed(piece):
                 if packed is not tar:
@@ -121,6 +119,12 @@ def decompressed(source: Reader, have: Compression) -> Generator[bytes, None, No
                 raise ContentError(f"layer expands to over {given} bytes from {taken}: refused as a decompression bomb")
             yield piece
     decoder.finish()
+
+
+def _hashed(pieces: Iterator[bytes], hasher: Hasher) -> Generator[bytes, None, None]:
+    for piece in pieces:
+        hasher.update(piece)
+        yield piece
 
 
 class _Plain:
@@ -263,7 +267,7 @@ class _Gzip(_Blocks):
 
 
 class _Zstd:
-    """One frame (RFC 8878). Any number of workers gives the same bytes, none at all would give others."""
+    """One frame (RFC 8878), packed by the thread that feeds it: zstd's own workers give other bytes."""
 
     def __init__(self, level: int) -> None:
         from pyzstd import CParameter, ZstdCompressor  # noqa: PLC0415
@@ -271,8 +275,7 @@ class _Zstd:
         options: dict[int, int] = {
             CParameter.compressionLevel: level,
             CParameter.checksumFlag: 1,
-            CParameter.nbWorkers: min(CORES, _ZSTD_WORKERS),
-            CParameter.jobSize: _ZSTD_JOB,
+            CParameter.windowLog: _ZSTD_PACKED_WINDOW_LOG,
         }
         self._encoder = ZstdCompressor(options)
 
