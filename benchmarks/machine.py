@@ -31,7 +31,7 @@ def described(work: Path) -> dict[str, str]:
         "load before": f"{os.getloadavg()[0]:.1f}",
         "transship": f"{__version__}{_commit()}",
         "Python": f"{sys.version.split()[0]}, zlib {zlib.ZLIB_RUNTIME_VERSION}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in ("luigi", "urllib3", "isal", "pyzstd")),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("luigi", "isal", "pyzstd")),
     }
     for name, command in _PROGRAMS.items():
         found[name] = _version(command) if shutil.which(name) else "not installed"

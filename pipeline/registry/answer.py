@@ -6,11 +6,10 @@ Error bodies: OCI distribution-spec, "Error Codes".
 import json
 from typing import Final
 
-from urllib3 import BaseHTTPResponse, HTTPHeaderDict
-
 from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
 from transship.pipeline.registry.origin import Url
 from transship.pipeline.registry.pace import Pace
+from transship.pipeline.registry.response import Headers, Response
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_ERRORS: Final = 3
@@ -21,13 +20,13 @@ class Answer:
 
     __slots__ = ("body", "headers", "method", "pace", "status", "stream", "url")
 
-    def __init__(self, method: str, url: Url, status: int, headers: HTTPHeaderDict) -> None:
+    def __init__(self, method: str, url: Url, status: int, headers: Headers) -> None:
         self.method = method
         self.url = url
         self.status = status
         self.headers = headers
         self.body = b""
-        self.stream: BaseHTTPResponse | None = None
+        self.stream: Response | None = None
         self.pace: Pace | None = None
 
     def __str__(self) -> str:

@@ -26,8 +26,12 @@ _DEFAULT_LIFE: Final = 60.0
 """Seconds; the token specification's own default."""
 _LONGEST_MARGIN: Final = 10.0
 _CLIENT: Final = "transship"
-_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "identity"}
-_PLAIN: Final = {"Accept-Encoding": "identity", "Accept": "application/json"}
+_FORM: Final = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Accept-Encoding": "identity",
+    "User-Agent": _CLIENT,
+}
+_PLAIN: Final = {"Accept-Encoding": "identity", "Accept": "application/json", "User-Agent": _CLIENT}
 
 
 class _Token(NamedTuple):
@@ -98,7 +102,7 @@ class Login:
         """Return the challenge to meet; one from where a redirect led is not the registry's."""
         if answer.url.origin != self._origin:
             return None
-        offered = challenge.parse(", ".join(answer.headers.getlist("WWW-Authenticate")))
+        offered = challenge.parse(answer.headers.get("WWW-Authenticate", ""))
         bearer = [one for one in offered if one.scheme == "bearer" and one.parameters.get("realm")]
         basic = [one for one in offered if one.scheme == "basic"]
         return next(iter(bearer + basic), None)

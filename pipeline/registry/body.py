@@ -6,20 +6,17 @@ Every failure inside a body becomes `TransientError`: asking again may bring the
 import io
 import threading
 import time
-from contextlib import suppress
 from typing import Final
 
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
-
 from transship.pipeline.errors import ContentError, TransientError
-from transship.pipeline.registry.faults import reason
+from transship.pipeline.registry.faults import WireError, reason
+from transship.pipeline.registry.response import Response
 
 _PIECE: Final = 64 << 10
 _CHUNK: Final = 1 << 20
 
 
-def read_document(response: BaseHTTPResponse, limit: int, seconds: float, what: object, *, cut: bool = False) -> bytes:
+def read_document(response: Response, limit: int, seconds: float, what: object, *, cut: bool = False) -> bytes:
     """Return the whole body of ``response``, whose connection is then free or closed.
 
     ``what`` spells the request in messages. ``cut`` keeps the start of a longer body instead of raising.
@@ -27,12 +24,12 @@ def read_document(response: BaseHTTPResponse, limit: int, seconds: float, what: 
     Raises:
         ContentError: it is longer than ``limit`` bytes.
         TransientError: it takes longer than ``seconds``.
-        urllib3.exceptions.HTTPError: the connection broke.
+        WireError: the connection broke.
     """
     deadline = 0.0
     pieces: list[bytes] = []
     size = 0
-    while data := response.read1(_PIECE, decode_content=False):
+    while data := response.read1(_PIECE):
         pieces.append(data)
         size += len(data)
         if size > limit:
@@ -50,7 +47,7 @@ def read_document(response: BaseHTTPResponse, limit: int, seconds: float, what: 
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def refuse_encoded(response: BaseHTTPResponse, what: object) -> None:
+def refuse_encoded(response: Response, what: object) -> None:
     """Raise `ContentError` where a body came encoded although none was asked for."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         response.close()
@@ -63,7 +60,7 @@ class BlobBody(io.RawIOBase):
     Holds one of the origin's slots until closed. A body cut short raises `TransientError`.
     """
 
-    def __init__(self, response: BaseHTTPResponse, slots: threading.Semaphore, what: object) -> None:
+    def __init__(self, response: Response, slots: threading.Semaphore, what: object) -> None:
         """``what`` spells the request in messages."""
         super().__init__()
         self._response = response
@@ -79,13 +76,13 @@ class BlobBody(io.RawIOBase):
         """
         try:
             if size is None or size < 0:
-                return b"".join(iter(lambda: self._response.read1(_CHUNK, decode_content=False), b""))
+                return b"".join(iter(lambda: self._response.read1(_CHUNK), b""))
             if self._ended:
                 return b""
-            data = self._response.read1(size, decode_content=False) or b""
+            data = self._response.read1(size)
             self._ended = self._response.length_remaining == 0
             return data
-        except HTTPError as error:
+        except WireError as error:
             raise TransientError(f"{self._what}: {reason(error)} inside the body") from error
 
     def readable(self) -> bool:
@@ -102,7 +99,5 @@ class BlobBody(io.RawIOBase):
         """Free the connection: to be used again if the body was read to its end, else closed."""
         if not self.closed:
             super().close()
-            with suppress(HTTPError, OSError):
-                # Where the end was read the connection is back in its pool already.
-                self._response.close()
+            self._response.close()
             self._slots.release()

@@ -171,7 +171,7 @@ class RegistryClient:
 
     def _next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
         """Return what to ask for next, below the repository."""
-        for link in _LINK.finditer(", ".join(answer.headers.getlist("Link"))):
+        for link in _LINK.finditer(answer.headers.get("Link", "")):
             if not _NEXT.search(link[2]):
                 continue
             url = answer.url.join(link[1])

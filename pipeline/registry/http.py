@@ -1,19 +1,18 @@
 """Requests that come back with an answer: retries, pauses, redirects. Knows nothing of registries.
 
-Every verb is retried; what redirects away from the origin asked goes on without credentials,
-never from https to http, and never gets them back.
+Every verb is retried unless the call says otherwise. What redirects away from the origin asked goes on
+without credentials, never from https to http, and never gets them back.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
-
-from urllib3 import Retry
-from urllib3.exceptions import HTTPError
+from typing import BinaryIO, Final, NamedTuple
 
 from transship.pipeline.errors import TransientError, TransportError
 from transship.pipeline.registry import faults
 from transship.pipeline.registry.answer import TRANSIENT, Answer
 from transship.pipeline.registry.body import read_document, refuse_encoded
+from transship.pipeline.registry.connection import Request
+from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.lanes import Lane, Lanes
 from transship.pipeline.registry.origin import Url
 
@@ -21,20 +20,23 @@ MAX_ERROR: Final = 64 << 10
 """Bytes of an answer that is no success."""
 _MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_ONCE: Final = Retry(False, redirect=False)
 
 
 class Call(NamedTuple):
     """A request. ``limit`` caps the body of a success in bytes; None leaves it to be streamed.
 
     ``headers`` never hold credentials: those are given to `send`, which knows where they may go.
+    Of a ``body`` that is a stream ``length`` bytes are sent, from where it stands; it is sent once,
+    as is any call that is not to be sent ``again``: what then comes of a failure is the caller's.
     """
 
     method: str
     url: Url
     headers: Mapping[str, str]
     limit: int | None = MAX_ERROR
-    body: bytes | None = None
+    body: bytes | BinaryIO | None = None
+    length: int = 0
+    again: bool = True
 
     def __repr__(self) -> str:
         # A body may hold a refresh token.
@@ -77,6 +79,7 @@ def _redirected(answer: Answer, call: Call) -> Url:
 def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
     pace = lane.pace
     headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
+    again = call.again and (call.body is None or isinstance(call.body, bytes))
     attempt = 0
     while True:
         pace.keep()
@@ -90,13 +93,15 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
                 return answer
             failure: TransportError = answer.error()
             told = pace.told(answer.headers)
-        except HTTPError as error:
+        except WireError as error:
             failure = faults.turn(error, f"{call.method} {url}")
             failure.__cause__ = error
-            unreachable = faults.unreachable(error)
+            unreachable = not error.connected
         except TransientError as error:
             failure = error
-        if not failure.retriable or not pace.may_retry(attempt):
+        if told and not again:
+            pace.pause(told)
+        if not again or not failure.retriable or not pace.may_retry(attempt):
             pace.down = pace.down or unreachable
             raise failure
         if told:
@@ -110,17 +115,8 @@ def _once(lane: Lane, call: Call, url: Url, headers: Mapping[str, str]) -> Answe
     pace.slots.acquire()
     streams = False
     try:
-        response = lane.pool.urlopen(
-            call.method,
-            url.target,
-            body=call.body,
-            headers=headers,
-            retries=_ONCE,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            timeout=pace.timeout,
-        )
+        asked = Request(call.method, url.target, headers, call.body, call.length)
+        response = lane.pool.ask(asked, pace.timeout)
         answer = Answer(call.method, url, response.status, response.headers)
         success = 200 <= response.status < 300
         if success:

@@ -6,10 +6,8 @@ Only the registry's own host is shown client certificates; redirects and token s
 import threading
 from typing import NamedTuple
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection
-
 from transship.pipeline.registry import tls
+from transship.pipeline.registry.connection import Pool
 from transship.pipeline.registry.origin import Origin
 from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.settings import HostSettings
@@ -19,16 +17,8 @@ class Lane(NamedTuple):
     """One origin: its connections and its pace."""
 
     origin: Origin
-    pool: HTTPConnectionPool
+    pool: Pool
     pace: Pace
-
-
-class _UnverifiedPool(HTTPSConnectionPool):
-    """Does not warn at each connection of what the user asked for."""
-
-    def _validate_conn(self, conn: HTTPConnection) -> None:  # type: ignore[override]
-        if conn.is_closed:
-            conn.connect()
 
 
 class Lanes:
@@ -65,9 +55,8 @@ class Lanes:
     def _open(self, origin: Origin) -> Lane:
         limit = self._settings.concurrency
         pace = Pace(self._settings.patience, limit, self.stopped)
-        if origin.scheme == "http":
-            return Lane(origin, HTTPConnectionPool(origin.host, origin.port, maxsize=limit), pace)
-        verify = self._settings.tls_verify
-        context = tls.context(self._certificates, verify=verify, with_pairs=origin.host == self._host)
-        kind = HTTPSConnectionPool if verify else _UnverifiedPool
-        return Lane(origin, kind(origin.host, origin.port, maxsize=limit, ssl_context=context), pace)
+        context = None
+        if origin.scheme == "https":
+            verify = self._settings.tls_verify
+            context = tls.context(self._certificates, verify=verify, with_pairs=origin.host == self._host)
+        return Lane(origin, Pool(origin, limit, context), pace)

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from urllib3 import Timeout
-
 from transship.pipeline.errors import TransientError
+from transship.pipeline.registry.connection import Timeouts
 from transship.pipeline.registry.settings import Patience
 
 _MAX_DIGITS: Final = 12
@@ -26,12 +25,12 @@ class Pace:
         self.slots = threading.BoundedSemaphore(concurrency)
         self.down = False
         self._stopped = stopped
-        self._timeout = Timeout(connect=patience.connect_timeout, read=patience.read_timeout)
-        self._timeout_when_down = Timeout(connect=patience.connect_timeout_when_down, read=patience.read_timeout)
+        self._timeout = Timeouts(patience.connect_timeout, patience.read_timeout)
+        self._timeout_when_down = Timeouts(patience.connect_timeout_when_down, patience.read_timeout)
         self._resume_at = 0.0
 
     @property
-    def timeout(self) -> Timeout:
+    def timeout(self) -> Timeouts:
         """The time-outs of the next attempt."""
         return self._timeout_when_down if self.down else self._timeout
 

@@ -2,11 +2,10 @@
 
 from contextlib import suppress
 
-from urllib3 import Retry
-from urllib3.exceptions import HTTPError
-
 from transship.pipeline.errors import TransientError
 from transship.pipeline.registry import faults
+from transship.pipeline.registry.connection import Request
+from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.lanes import Lane, Lanes
 from transship.pipeline.registry.origin import Origin
 
@@ -27,7 +26,7 @@ def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:
                 _ask(lanes.at(origin))
                 pace.down = False
                 return origin
-            except HTTPError as error:
+            except WireError as error:
                 reasons.append(f"{origin}: {faults.reason(error)}")
         if not pace.may_retry(attempt):
             pace.down = True
@@ -36,16 +35,9 @@ def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:
 
 
 def _ask(lane: Lane) -> None:
-    """Get any answer at all; raises urllib3's `HTTPError` where none comes."""
-    response = lane.pool.urlopen(
-        "GET",
-        "/v2/",
-        headers={"Accept-Encoding": "identity"},
-        retries=Retry(False, redirect=False),
-        redirect=False,
-        preload_content=False,
-        timeout=lane.pace.timeout,
-    )
-    with suppress(HTTPError):
-        response.read1(64 << 10, decode_content=False)
+    """Get any answer at all; raises `WireError` where none comes."""
+    asked = Request("GET", "/v2/", {"Accept-Encoding": "identity", "User-Agent": "transship"})
+    response = lane.pool.ask(asked, lane.pace.timeout)
+    with suppress(WireError):
+        response.read1(64 << 10)
     response.close()

@@ -66,6 +66,7 @@ def context(certificates: Certificates, *, verify: bool, with_pairs: bool) -> "s
     import ssl  # noqa: PLC0415 - registries without TLS, and copies between files, need none of it
 
     made = ssl.create_default_context()
+    made.set_alpn_protocols(["http/1.1"])
     if not verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

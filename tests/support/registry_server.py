@@ -1,8 +1,10 @@
 """A real docker-registry on a free loopback port, and images to put into it."""
 
+import base64
 import contextlib
 import gzip
 import hashlib
+import http.client
 import json
 import shutil
 import socket
@@ -11,8 +13,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import urllib3
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.media_types import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST
@@ -75,15 +75,15 @@ def free_port() -> int:
 def _config(
     folder: Path, port: int, user: str, password: str, certificate: tuple[Path, Path] | None, access_log: bool
 ) -> dict[str, object]:
-    http: dict[str, object] = {"addr": f"127.0.0.1:{port}"}
+    listener: dict[str, object] = {"addr": f"127.0.0.1:{port}"}
     config: dict[str, object] = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": not access_log}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": http,
+        "http": listener,
     }
     if certificate:
-        http["tls"] = {"certificate": str(certificate[0]), "key": str(certificate[1])}
+        listener["tls"] = {"certificate": str(certificate[0]), "key": str(certificate[1])}
     if user:
         secrets = folder / "htpasswd"
         made = subprocess.run(["htpasswd", "-Bbn", "-C", "4", user, password], capture_output=True, check=True)
@@ -133,7 +133,7 @@ def push_image(server: RegistryServer, repository: str, tag: str, layers: list[b
 def push_blob(server: RegistryServer, repository: str, blob: bytes, password: str = "") -> Digest:
     digest = Digest.of(blob)
     begun = _request(server, "POST", f"/v2/{repository}/blobs/uploads/", b"", "", password)
-    location = begun.headers["Location"]
+    location = begun["Location"]
     target = location[location.index("/v2/") :]
     joint = "&" if "?" in target else "?"
     _request(server, "PUT", f"{target}{joint}digest={digest}", blob, "application/octet-stream", password)
@@ -148,11 +148,13 @@ def put_manifest(
 
 def _request(
     server: RegistryServer, method: str, target: str, body: bytes, media_type: str, password: str
-) -> urllib3.BaseHTTPResponse:
-    headers = urllib3.make_headers(basic_auth=f"{server.user}:{password}") if server.user else {}
-    if media_type:
-        headers["Content-Type"] = media_type
-    with urllib3.HTTPConnectionPool("127.0.0.1", server.port) as pool:
-        answer = pool.urlopen(method, target, body=body, headers=headers)
-    assert answer.status in (201, 202), (method, target, answer.status, answer.data[:500])
-    return answer
+) -> http.client.HTTPMessage:
+    headers = {"Content-Type": media_type} if media_type else {}
+    if server.user:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{server.user}:{password}".encode()).decode()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request(method, target, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+    assert answer.status in (201, 202), (method, target, answer.status, said[:500])
+    return answer.headers

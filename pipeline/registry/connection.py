@@ -1,0 +1,201 @@
+"""Connections to one origin, kept open between requests. Source: RFC 9112, section 9; over `http.client`.
+
+What is sent is never chunked: a body comes with its length.
+"""
+
+import select
+import socket
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+from urllib.parse import quote
+
+from transship.pipeline.errors import ContentError, TransientError
+from transship.pipeline.registry.faults import WireError
+from transship.pipeline.registry.origin import Origin
+from transship.pipeline.registry.response import RawResponse, Response
+
+if TYPE_CHECKING:
+    import ssl
+
+_PIECE: Final = 1 << 20
+_IN_A_TARGET: Final = "!#$%&'()*+,/:;=?@[]~"
+_SAFE: Final = frozenset({"GET", "HEAD"})
+"""What may be sent again where the connection ended before an answer (RFC 9110, section 9.2.2)."""
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Timeouts(NamedTuple):
+    """Seconds to wait for a connection with its TLS, and for each step of what is sent or read later."""
+
+    connect: float
+    read: float
+
+
+class Request(NamedTuple):
+    """What to ask. A ``body`` that is a stream is read once, from where it stands, for ``length`` bytes."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | BinaryIO | None = None
+    length: int = 0
+
+
+class _Plain(HTTPConnection):
+    response_class = RawResponse
+    auto_open = 0
+
+
+class _Secure(_Plain):
+    """Only names the default port: TLS is begun by the pool, which tells its failures apart."""
+
+    default_port = 443
+
+
+class Pool:
+    """Connections to ``origin``, the one used last first. Thread-safe."""
+
+    def __init__(self, origin: Origin, limit: int, context: "ssl.SSLContext | None") -> None:
+        """``limit`` counts idle connections; ``context`` is for https."""
+        self._origin = origin
+        self._limit = limit
+        self._context = context
+        self._idle: list[_Plain] = []
+        self._closed = False
+
+    def ask(self, request: Request, timeouts: Timeouts) -> Response:
+        """Return the answer, whose body is to be read to its end or closed: both free the connection.
+
+        A GET or HEAD is sent twice where an idle connection turns out to have ended.
+
+        Raises:
+            WireError: no connection, no TLS, no answer.
+            ContentError: a stream ends before its length.
+            TransientError: the pool is closed.
+        """
+        connection = self._take()
+        if connection is not None:
+            try:
+                return self._exchange(connection, request, timeouts)
+            except WireError as fault:
+                if not isinstance(fault.cause, ConnectionError) or request.method not in _SAFE:
+                    raise
+        return self._exchange(self._connect(timeouts), request, timeouts)
+
+    def close(self) -> None:
+        """Close the idle connections and keep none from now on; idempotent."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _take(self) -> _Plain | None:
+        if self._closed:
+            raise TransientError(f"{self._origin}: stopped")
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            # Nobody is owed an answer: what can be read is the other side's end, or nothing sound.
+            if not _readable(connection.sock):
+                return connection
+            connection.close()
+
+    def _keep(self, connection: _Plain) -> None:
+        if self._closed or len(self._idle) >= self._limit:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _connect(self, timeouts: Timeouts) -> _Plain:
+        host = self._origin.host
+        kind = _Plain if self._context is None else _Secure
+        connection = kind(host, self._origin.port, timeout=timeouts.connect)
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:
+            connection.close()
+            raise WireError(error, connected=False) from error
+        if self._context is not None:
+            try:
+                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host.rstrip("."))
+            except (OSError, ValueError) as error:
+                connection.close()
+                raise WireError(error) from error
+        return connection
+
+    def _exchange(self, connection: _Plain, request: Request, timeouts: Timeouts) -> Response:
+        answered = False
+        try:
+            connection.sock.settimeout(timeouts.read)
+            _send_head(connection, request)
+            whole = _send_body(connection, request, self._origin)
+            wire = cast(RawResponse, connection.getresponse())
+            answered = True
+        except (OSError, HTTPException) as error:
+            raise WireError(error) from error
+        finally:
+            if not answered:
+                connection.close()
+
+        def done(reusable: bool) -> None:
+            if reusable and whole:
+                self._keep(connection)
+            else:
+                connection.close()
+
+        return Response(wire, done)
+
+
+def _readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _send_head(connection: HTTPConnection, request: Request) -> None:
+    connection.putrequest(request.method, _spelt(request.target), skip_accept_encoding=True)
+    for name, value in request.headers.items():
+        connection.putheader(name, value)
+    if request.body is not None or request.method in _WITH_BODY:
+        length = len(request.body) if isinstance(request.body, bytes) else request.length
+        connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+
+
+def _send_body(connection: HTTPConnection, request: Request, what: object) -> bool:
+    """Send the body; return False where the other side took no more of it, and may have said why."""
+    for piece in _pieces(request, what):
+        try:
+            connection.send(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+    return True
+
+
+def _pieces(request: Request, what: object) -> Iterator[bytes | memoryview]:
+    body = request.body
+    if body is None:
+        return
+    if isinstance(body, bytes):
+        whole = memoryview(body)
+        yield from (whole[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+        return
+    left = request.length
+    while left:
+        piece = body.read(min(left, _PIECE))
+        if not piece:
+            raise ContentError(f"{request.method} {what}: what is sent ends {left} bytes before its length")
+        left -= len(piece)
+        yield piece
+
+
+def _spelt(target: str) -> str:
+    """Return ``target`` with the bytes escaped that a registry's redirect left as they are."""
+    if target.isascii() and target.isprintable() and " " not in target:
+        return target
+    return quote(target, _IN_A_TARGET, "latin-1", "replace")

@@ -1,0 +1,172 @@
+"""An answer as it comes off a connection: status, header fields, body. Source: RFC 9112, sections 2 to 7.
+
+The fields are read here, strictly and within limits, and not as mail: that costs a tenth. The body
+is left to `http.client`.
+"""
+
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
+from typing import BinaryIO, Final, cast
+
+from transship.pipeline.registry.faults import WireError
+
+_MAX_LINE: Final = 64 << 10
+_MAX_FIELDS: Final = 100
+_MAX_INTERIM: Final = 10
+_STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)\r?\n")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_EMPTY: Final = frozenset({204, 304})
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name in any case; of a field on several lines the values are joined by commas, in order."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        """``pairs`` are names in lower case and values."""
+        values: dict[str, str] = {}
+        for name, value in pairs:
+            values[name] = f"{values[name]}, {value}" if name in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class RawResponse(HTTPResponse):
+    """`HTTPResponse` whose head is read by the rules of this module; its ``fields`` replace ``headers``."""
+
+    fields: Headers
+
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
+        super().__init__(sock, debuglevel, method)
+        self._bodiless = method == "HEAD"
+
+    def begin(self) -> None:
+        """Read status and fields, past what is only interim (RFC 9110, section 15.2).
+
+        Raises:
+            HTTPException: no HTTP/1 answer, a field that is none, more than 100 of them, a line over 64 KiB.
+            OSError: the connection broke.
+        """
+        stream = cast(BinaryIO, self.fp)
+        for _ in range(_MAX_INTERIM):
+            minor, self.status = _status(stream)
+            self.fields = _fields(stream)
+            if self.status >= 200:
+                break
+        else:
+            raise HTTPException("answers no more than interim statuses")
+        self.version = 11 if minor else 10
+        self._frame()
+
+    def _frame(self) -> None:
+        """Find where the body ends (RFC 9112, section 6.3) and whether the connection outlives it."""
+        coding = self.fields.get("transfer-encoding", "identity").lower()
+        claimed = self.fields.get("content-length")
+        if coding not in ("identity", "chunked"):
+            raise HTTPException("answers an unknown Transfer-Encoding")
+        if claimed is not None and not _LENGTH.fullmatch(claimed):
+            raise HTTPException("answers a Content-Length that is none")
+        self.chunked = coding == "chunked"
+        self.length = None if self.chunked or claimed is None else int(claimed)
+        # What says both may be read otherwise by a proxy between.
+        unsafe = self.chunked and claimed is not None
+        if self._bodiless or self.status in _EMPTY:
+            self.chunked = False
+            self.length = 0
+        self.chunk_left = None
+        options = self.fields.get("connection", "").lower()
+        lasting = "close" not in options if self.version == 11 else "keep-alive" in options
+        self.will_close = unsafe or not lasting or (self.length is None and not self.chunked)
+
+
+class Response:
+    """One answer, its body still to be read. Not thread-safe."""
+
+    __slots__ = ("_done", "_ended", "_wire", "headers", "status")
+
+    def __init__(self, wire: RawResponse, done: Callable[[bool], None]) -> None:
+        """``done`` is called once: with True where the connection may carry another request."""
+        self.status: int = wire.status
+        self.headers = wire.fields
+        self._wire = wire
+        self._done = done
+        self._ended = False
+        if wire.length == 0:
+            self._end(not wire.will_close)
+
+    @property
+    def length_remaining(self) -> int | None:
+        """Bytes of the body still to come, None where only its end will tell."""
+        return self._wire.length
+
+    def read1(self, size: int) -> bytes:
+        """Return what is there of the body, from one byte up to ``size``; empty at its end.
+
+        Raises:
+            WireError: the connection broke, stood still too long or ended early; it is closed then.
+        """
+        if self._ended:
+            return b""
+        try:
+            data = self._wire.read1(size)
+            if not data and self._wire.length:
+                raise IncompleteRead(b"", self._wire.length)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise WireError(error) from error
+        if not data or self._wire.length == 0:
+            self._end(not self._wire.will_close)
+        return data
+
+    def close(self) -> None:
+        """Free the connection: closed, unless the body was read to its end; idempotent."""
+        if not self._ended:
+            self._end(False)
+
+    def _end(self, reusable: bool) -> None:
+        self._ended = True
+        self._wire.close()
+        self._done(reusable)
+
+
+def _line(stream: BinaryIO) -> bytes:
+    line = stream.readline(_MAX_LINE + 1)
+    if len(line) > _MAX_LINE:
+        raise HTTPException("answers a line of more than 64 KiB")
+    return line
+
+
+def _status(stream: BinaryIO) -> tuple[int, int]:
+    """Return minor version and status."""
+    line = _line(stream)
+    if not line:
+        raise RemoteDisconnected("closed without an answer")
+    match = _STATUS.fullmatch(line)
+    if match is None:
+        raise HTTPException("answers what is not HTTP/1")
+    return int(match[1]), int(match[2])
+
+
+def _fields(stream: BinaryIO) -> Headers:
+    pairs: list[tuple[str, str]] = []
+    while (line := _line(stream)) not in (b"\r\n", b"\n"):
+        match = _FIELD.fullmatch(line)
+        # A folded line is no field either: what reads it differently could be told another length.
+        if match is None:
+            raise HTTPException("answers a malformed header" if line else "closed inside a header")
+        if len(pairs) == _MAX_FIELDS:
+            raise HTTPException(f"answers more than {_MAX_FIELDS} header fields")
+        pairs.append((match[1].decode("ascii").lower(), match[2].decode("latin-1").rstrip(" \t")))
+    return Headers(pairs)
