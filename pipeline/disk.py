@@ -20,8 +20,8 @@ from transship.pipeline.errors import DeniedError, NotFoundError, TransientError
 _PIECE: Final = 1 << 30
 _PARTIAL: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 _SCRATCH_NAME: Final = 180
-_STARTED: Final = time.time()
-"""What is older was left by another process, or is claimed: none needs long from making a file to claiming it."""
+_GRACE_SECONDS: Final = 0.5
+"""What changed later than this is let be: its writer may be about to claim it, or to rename it."""
 _SCRATCH: Final = re.compile(r"\..+\.[0-9a-f]{12}\.partial")
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -119,20 +119,29 @@ def _locked(handle: int, path: str) -> int | None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of ``path`` that were killed left beside it, never what is claimed or newer than us."""
+    """Remove what writers of ``path`` that were killed left beside it, never what is claimed or half a second old."""
     _sweep(path.parent, re.compile(rf"\.{re.escape(path.name[:_SCRATCH_NAME])}\.[0-9a-f]{{12}}\.partial"))
 
 
 def sweep_folder(folder: Path) -> None:
-    """Remove what writers of any name in ``folder`` left, as `sweep` does."""
-    _sweep(folder, _SCRATCH)
+    """Remove what writers of any name in ``folder`` left, as `sweep` does; wait where one is too young to tell."""
+    if _sweep(folder, _SCRATCH):
+        time.sleep(_GRACE_SECONDS)
+        _sweep(folder, _SCRATCH)
 
 
-def _sweep(folder: Path, shape: re.Pattern[str]) -> None:
+def _sweep(folder: Path, shape: re.Pattern[str]) -> bool:
+    """Sweep; return whether something was too young."""
+    young = False
+    limit = time.time() - _GRACE_SECONDS
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if shape.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < _STARTED:
-                _sweep_one(Path(entry.path))
+            if shape.fullmatch(entry.name):
+                if entry.stat(follow_symlinks=False).st_ctime < limit:
+                    _sweep_one(Path(entry.path))
+                else:
+                    young = True
+    return young
 
 
 def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -147,17 +156,17 @@ def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = 
     try:
         handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            try:
-                write_all(handle, raw)
-                os.fchmod(handle, mode)
-                if durable:
-                    os.fsync(handle)
-            finally:
-                os.close(handle)
+            claim(handle)
+            write_all(handle, raw)
+            os.fchmod(handle, mode)
+            if durable:
+                os.fsync(handle)
             os.rename(scratch, path)
         except BaseException:
             _remove(scratch)
             raise
+        finally:
+            os.close(handle)
         if durable:
             sync_directory(os.path.dirname(path) or ".")
     except OSError as error:
@@ -252,6 +261,7 @@ def copy_durably(source: Path, target: Path) -> None:
         state = os.fstat(reading.fileno())
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb", buffering=0) as writing:
+            claim(handle)
             copy_range(reading.fileno(), writing.fileno(), state.st_size)
             os.fchmod(writing.fileno(), state.st_mode & 0o777)
             os.fsync(writing.fileno())

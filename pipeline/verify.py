@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LARGE: Final = 1 << 20
 """Bytes from which on another thread is worth its while."""
 
+_REMEMBERED: Final = 8192
 Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
 
 
@@ -47,26 +48,33 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._files: set[tuple[Digest, int, int, int, int]] = set()
+        self._files: dict[bytes, None] = {}
         self._lock = threading.Lock()
 
-    def key(self, digest: Digest, stream: object) -> tuple[Digest, int, int, int, int] | None:
+    def key(self, digest: Digest, stream: object) -> bytes | None:
         """Return the identity of a stream that is a whole file, None for any other."""
         try:
             found = os.fstat(stream.fileno())  # type: ignore[attr-defined]
         except (AttributeError, OSError):
             return None
-        return digest, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        file = b"%d %d %d %d " % (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return file + str(digest).encode()
 
-    def has(self, key: tuple[Digest, int, int, int, int] | None) -> bool:
-        """Say whether that file was added."""
-        return key in self._files
+    def has(self, key: bytes | None) -> bool:
+        """Say whether that file was added, and not forgotten for others."""
+        if key is None or key not in self._files:
+            return False
+        self.add(key)
+        return True
 
-    def add(self, key: tuple[Digest, int, int, int, int] | None) -> None:
-        """Remember a file found whole."""
+    def add(self, key: bytes | None) -> None:
+        """Remember a file found whole; forget the one that was longest not asked for."""
         if key is not None:
             with self._lock:
-                self._files.add(key)
+                self._files.pop(key, None)
+                self._files[key] = None
+                if len(self._files) > _REMEMBERED:
+                    del self._files[next(iter(self._files))]
 
 
 class _Walk:

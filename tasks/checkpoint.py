@@ -16,7 +16,7 @@ from transship import schemas
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, load
 
 Result: TypeAlias = Object
-_MAX_KEPT: Final = 4096
+_MAX_KEPT: Final = 512
 
 
 class CheckpointTarget(luigi.Target):

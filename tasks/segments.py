@@ -25,8 +25,12 @@ from transship.tasks.image import VerifyDigests
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace
 
-_SEGMENTS: Final = 60
-_MOST_UNITS: Final = 50
+_FEW: Final = 60
+_MANY: Final = 1000
+"""Segments of a small and of a huge run: enough to share evenly, and not so many that luigid, which looks at all
+that it knows for each that it gives out, becomes what all wait for.
+"""
+_UNITS: Final = 50
 _ROUNDS_WITHOUT_PROGRESS: Final = 3
 _SETTINGS: Final = {"keep_alive": "true", "wait_interval": "1", "wait_jitter": "1", "send_failure_email": "false"}
 _PATIENT_TRIES: Final = 150
@@ -122,7 +126,7 @@ class Archive(_Part):
 def segments(run_name: str, run_dir: str) -> list[Segment]:
     """Return the segments of a run that this process has opened; the same plan gives the same ones."""
     count = len(_teams[run_dir].units)
-    size = max(1, min(_MOST_UNITS, count // _SEGMENTS))
+    size = max(1, min(_UNITS, count // _FEW), -(-count // _MANY))
     return [
         Segment(run_name=run_name, run_dir=run_dir, first=first, last=min(first + size - 1, count))
         for first in range(1, count + 1, size)

@@ -45,7 +45,8 @@ class Workspace:
         }
         self.registries = connect(processes)
         self.store = Store(root)
-        self.pool = ThreadPoolExecutor(blob_threads, "blob")
+        # A layer being packed takes up to 20 MiB: all processes together have no more of them than one would.
+        self.pool = ThreadPoolExecutor(max(2, blob_threads // processes), "blob")
         self.seen = Seen()
         self.on_bytes = on_bytes
         self._checkpoints: dict[str, Result] = {}

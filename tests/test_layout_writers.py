@@ -17,8 +17,9 @@ from transship.pipeline.errors import ConflictError, ContentError, TransportErro
 from transship.pipeline.manifest.media_types import OCI_MANIFEST
 from transship.pipeline.manifest.views import parse
 from transship.pipeline.transports import index_file as index_module
+from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.index_file import IndexFile, index_file
-from transship.pipeline.transports.layout import Root, merge
+from transship.pipeline.transports.layout import Root
 from transship.pipeline.transports.oci import OciSink, OciSource
 
 _BASE = make_base("shared", 2, 2000)
@@ -132,16 +133,42 @@ def test_lock_held_elsewhere_ends_in_conflict(tmp_path: Path, monkeypatch: pytes
 
 def test_name_moves_and_the_old_image_stays_unnamed(tmp_path: Path) -> None:
     old, new = _root("old", "v1"), _root("new", "v1")
-    found = merge(merge({}, [old]), [new])["manifests"]
-    assert [(entry["digest"], entry.get("annotations")) for entry in found] == [  # type: ignore[union-attr, call-overload, index]
+    raw = Entries.empty().add([old]).add([new]).raw("here")
+    assert [(entry["digest"], entry.get("annotations")) for entry in json.loads(raw)["manifests"]] == [
         (str(old.digest), None),
         (str(new.digest), {"org.opencontainers.image.ref.name": "v1"}),
     ]
 
 
 def test_one_image_under_two_names_keeps_both() -> None:
-    document = merge({}, [_root(1, "a"), _root(1, "b"), _root(1, ""), _root(1, "a")])
-    assert len(document["manifests"]) == 2  # type: ignore[arg-type]
+    entries = Entries.empty().add([_root(1, "a"), _root(1, "b"), _root(1, ""), _root(1, "a")])
+    assert len(json.loads(entries.raw("here"))["manifests"]) == 2
+
+
+def test_what_was_read_before_and_what_is_new_are_read_alike() -> None:
+    roots = [_root(number, f"n{number}") for number in range(50)]
+    some, all_ = Entries.empty().add(roots[::2]), Entries.empty().add(roots)
+    raw = all_.raw("here")
+    for known in (Entries.empty(), some, all_):
+        assert known.read(raw, "here").raw("here") == raw
+        assert known.read(raw, "here").named("n7") == all_.named("n7")
+    assert all_.read(raw, "here").add([_root("x", "n7")]).named("n7") != all_.named("n7")
+
+
+@pytest.mark.parametrize("name", ["},{", '"},{"', "a},{b", "\\"])
+def test_names_that_look_like_the_end_of_an_entry_are_names(name: str) -> None:
+    entries = Entries.empty().add([_root(1, name), _root(2, "other")])
+    for known in (Entries.empty(), entries):
+        again = known.read(entries.raw("here"), "here")
+        assert again.raw("here") == entries.raw("here")
+        assert again.named(name) == entries.named(name) is not None
+
+
+def test_an_entry_that_is_none_is_refused_among_many_that_were_read_before() -> None:
+    entries = Entries.empty().add([_root(1, "a"), _root(2, "b")])
+    raw = entries.raw("here").replace(b'"size":', b'"size":-', 1)
+    with pytest.raises(ContentError, match="not a size"):
+        entries.read(raw, "here")
 
 
 def test_foreign_fields_and_entries_stay(tmp_path: Path) -> None:

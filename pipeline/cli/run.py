@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import re
+import resource
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +50,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
+    _allow_files()
     shared = bool(options.scheduler)
     if not shared:
         plan, fresh = _plan(options, path, digest, root)
@@ -136,7 +139,14 @@ def _connect(plan: Plan) -> "Connect":
 
 
 def _blob_threads() -> int:
-    return max(4, 2 * _cores())
+    return max(4, min(32, 2 * _cores()))
+
+
+def _allow_files() -> None:
+    """Let this process have as many open files as it may: an image at work has about ten."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _announce(plan: Plan, progress: Progress) -> "OnDelivery":

@@ -18,21 +18,10 @@ from typing import Final, TypeAlias
 from transship.pipeline.disk import at_disk, sync_directory, write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import Object
 from transship.pipeline.manifest.fields import Fields
+from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.layout import (
-    INDEX,
-    MARKER,
-    MAX_INDEX,
-    Root,
-    choose,
-    dump_index,
-    load_index,
-    merge,
-    names_of,
-    parse_index,
-)
+from transship.pipeline.transports.layout import INDEX, MARKER, MAX_INDEX, Root, choose, parse_index
 
 LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
@@ -62,8 +51,7 @@ class IndexFile:
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
         self._turn = threading.Lock()
-        self._known: tuple[_State, bytes, Object] | None = None
-        self._names: dict[str, Object] = {}
+        self._known: tuple[Entries, _State | None] = (Entries.empty(), None)
         self._rests_until = 0.0
 
     def add(self, roots: Sequence[Root], folders: Collection[Path] = ()) -> None:
@@ -108,47 +96,41 @@ class IndexFile:
     def _write(self, roots: list[Root]) -> None:
         with self._locked():
             old_raw, old = self._read()
-            new = merge(old, roots)
-            raw = dump_index(new, str(self._path))
+            new = old.add(roots)
+            raw = new.raw(str(self._path))
             if raw != old_raw:
-                self._known = None
                 write_durably(self._path / INDEX, raw)
-            self._remember(self._state(), raw, new)
+            self._known = new, self._state()
 
     def choose(self, name: str, position: int | None) -> Descriptor:
         """Return the entry that ``name`` or ``position`` means, as `layout.choose` does.
 
-        A file that has not changed since this process read or wrote it is not parsed again: a batch
+        A file that has not changed since this process read or wrote it is not read again: a batch
         reads as many images out of one layout as it has.
         """
         state = self._state()
-        known, entry = self._known, self._names.get(name)
-        if position is None and entry is not None and known is not None and known[0] == state:
-            return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
-        raw = read_regular(self._path / INDEX, MAX_INDEX)
-        document = load_index(raw, str(self._path))
-        names = names_of(document)
-        if self._state() == state:
-            self._names, self._known = names, (state, raw, document)
-        entry = names.get(name)
+        entries, known = self._known
+        if known != state:
+            entries = entries.read(read_regular(self._path / INDEX, MAX_INDEX), str(self._path))
+            if self._state() == state:
+                self._known = entries, state
+        entry = entries.named(name)
         if position is None and entry is not None:
             return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
-        return choose(parse_index(raw, str(self._path)), name, position, str(self._path))
+        view = parse_index(read_regular(self._path / INDEX, MAX_INDEX), str(self._path))
+        return choose(view, name, position, str(self._path))
 
-    def _remember(self, state: _State, raw: bytes, document: Object) -> None:
-        self._names = names_of(document)
-        self._known = (state, raw, document)
-
-    def _read(self) -> tuple[bytes, Object]:
-        path = self._path / INDEX
+    def _read(self) -> tuple[bytes, Entries]:
+        """Return the bytes there, and their entries."""
+        entries, known = self._known
         try:
             state = self._state()
         except NotFoundError:
-            return b"", {}
-        if self._known is not None and self._known[0] == state:
-            return self._known[1:]
-        raw = read_regular(path, MAX_INDEX)
-        return raw, load_index(raw, str(self._path))
+            return b"", Entries.empty()
+        if known == state:
+            return entries.raw(str(self._path)), entries
+        raw = read_regular(self._path / INDEX, MAX_INDEX)
+        return raw, entries.read(raw, str(self._path))
 
     def _state(self) -> _State:
         with at_disk(self._path / INDEX):

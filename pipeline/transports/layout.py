@@ -3,13 +3,12 @@
 Source: OCI image-spec image-layout.md.
 """
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, TransportError, shown
+from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, shown
 from transship.pipeline.manifest.descriptor import REF_NAME, Descriptor
-from transship.pipeline.manifest.document import Json, Object, dump, load
+from transship.pipeline.manifest.document import Object, dump, load
 from transship.pipeline.manifest.media_types import MANIFESTS, OCI_INDEX, MediaType
 from transship.pipeline.manifest.views import Index, Manifest, parse
 
@@ -65,19 +64,6 @@ def parse_index(raw: bytes, where: str) -> Index:
     return view
 
 
-def load_index(raw: bytes, where: str) -> Object:
-    """Return the document of an index.json, for `merge` and `names_of`; of its entries only the digests are looked at.
-
-    Raises:
-        ContentError: it is malformed, or no index.
-    """
-    document = load(raw, f"{where} {INDEX}", MAX_INDEX)
-    entries = document.get("manifests")
-    sound = isinstance(entries, list) and all(isinstance(entry, dict) and entry.get("digest") for entry in entries)
-    # An entry of a long index costs more to check than the name that is looked up.
-    return document if sound and document.get("schemaVersion") == 2 else parse_index(raw, where).document
-
-
 def choose(index: Index, name: str, position: int | None, where: str) -> Descriptor:
     """Return the entry that ``name`` or ``position`` means; with neither, the only one.
 
@@ -102,51 +88,6 @@ def choose(index: Index, name: str, position: int | None, where: str) -> Descrip
     return entries[0]
 
 
-def merge(document: Object, roots: Iterable[Root]) -> Object:
-    """Return the index.json ``document`` with ``roots`` added, sorted by name and digest; other fields stay.
-
-    A name moves to its new image; the old one stays without a name, as skopeo leaves it. An
-    image without a name is listed only where it is not listed under one.
-    """
-    entries = {(_name(entry), str(entry["digest"])): entry for entry in _objects(document.get("manifests"))}
-    names = {name: digest for name, digest in entries if name}
-    for root in roots:
-        digest = str(root.digest)
-        if root.name and names.get(root.name, digest) != digest:
-            old = entries.pop((root.name, names[root.name]))
-            entries[("", str(old["digest"]))] = _unnamed(old)
-        entries.setdefault((root.name, digest), root.to_document())
-        if root.name:
-            names[root.name] = digest
-    listed = {digest for name, digest in entries if name}
-    manifests: list[Json] = [entries[key] for key in sorted(entries) if key[0] or key[1] not in listed]
-    return {**(document or {"schemaVersion": 2, "mediaType": OCI_INDEX}), "manifests": manifests}
-
-
-def names_of(document: Object) -> dict[str, Object]:
-    """Return the entries of an index.json by name; a name that several have is left out."""
-    found: dict[str, Object] = {}
-    twice = set()
-    for entry in _objects(document.get("manifests")):
-        name = _name(entry)
-        if name in found:
-            twice.add(name)
-        found[name] = entry
-    return {name: entry for name, entry in found.items() if name and name not in twice}
-
-
-def dump_index(document: Object, where: str) -> bytes:
-    """Return the bytes of an index.json.
-
-    Raises:
-        TransportError: it would be larger than readers accept.
-    """
-    raw = dump(document)
-    if len(raw) > MAX_INDEX:
-        raise TransportError(f"{where}: its index.json would pass {MAX_INDEX} bytes", advice="use a second layout")
-    return raw
-
-
 def conflict(where: str) -> ConflictError:
     """Return the error for a folder that is not empty and no layout."""
     return ConflictError(
@@ -154,7 +95,8 @@ def conflict(where: str) -> ConflictError:
     )
 
 
-def _unnamed(entry: Object) -> Object:
+def unnamed(entry: Object) -> Object:
+    """Return the descriptor ``entry`` without its name."""
     annotations = entry.get("annotations")
     kept = (
         {key: value for key, value in annotations.items() if key != REF_NAME} if isinstance(annotations, dict) else {}
@@ -163,14 +105,11 @@ def _unnamed(entry: Object) -> Object:
     return {**bare, "annotations": kept} if kept else bare
 
 
-def _name(entry: Object) -> str:
+def name_of(entry: Object) -> str:
+    """Return the name in the annotations of the descriptor ``entry``, empty where it has none."""
     annotations = entry.get("annotations")
     name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _objects(value: Json) -> list[Object]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _offer(index: Index) -> str:

@@ -11,6 +11,7 @@ from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import OCI_MANIFESTS
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.transport import StoredBlob
+from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.layout import (
     INDEX,
     MARKER,
@@ -20,8 +21,6 @@ from transship.pipeline.transports.layout import (
     blob_name,
     check_marker,
     choose,
-    dump_index,
-    merge,
     parse_index,
 )
 from transship.pipeline.transports.oci import refuse_unaccepted
@@ -113,5 +112,5 @@ class OciArchiveSink:
         """Write the archive where ``kind`` is None, durable on return."""
         if kind is None:
             self._tar.add(MARKER, MARKER_RAW)
-            self._tar.add(INDEX, dump_index(merge({}, self._roots), str(self._path)))
+            self._tar.add(INDEX, Entries.empty().add(self._roots).raw(str(self._path)))
             self._tar.write()
