@@ -91,7 +91,9 @@ def test_a_medium_without_ranges_is_read_from_the_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [BLOB[:-1] + bytes([BLOB[-1] ^ 1]), BLOB + b"x", b"x" * len(BLOB)], ids=["last byte", "too long", "other"]
+    "content",
+    [BLOB[:-1] + bytes([BLOB[-1] ^ 1]), BLOB + b"x", b"x" * len(BLOB)],
+    ids=["last byte", "too long", "other"],
 )
 def test_wrong_bytes_are_refetched_once_then_refused_and_nothing_is_kept(tmp_path, content):
     store, medium = Store(tmp_path), Medium(content=content)
