@@ -27,6 +27,7 @@ ORDER = (
     "tree",
     "registry",
     "transports",
+    "inspection",
     "convert",
     "copy",
     "verify",

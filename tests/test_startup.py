@@ -47,7 +47,7 @@ def loaded(folder: Path, *words: str) -> set[str]:
     return set(told.read_text().splitlines())
 
 
-@pytest.mark.parametrize("command", ["", "run", "status", "verify", "report", "serve", "copy"])
+@pytest.mark.parametrize("command", ["", "run", "status", "verify", "report", "serve", "copy", "inspect", "list-tags"])
 def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> None:
     found = loaded(tmp_path, *command.split(), "--help")
     assert "argparse" in found
@@ -58,6 +58,9 @@ def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> N
         "transship.pipeline.errors",
         "transship.pipeline.cli",
         "transship.pipeline.cli.arguments",
+        "transship.pipeline.cli.flags",
+        "transship.pipeline.cli.global_options",
+        "transship.pipeline.cli.query_arguments",
     }
 
 
@@ -84,3 +87,16 @@ def test_a_copy_from_a_registry_loads_no_engine_no_codec_and_no_helper(tmp_path:
     assert "http.client" in found
     assert not found & (ENGINE | CODECS | PROGRAMS | {"dataclasses", "urllib3"})
     assert not any(name.startswith("transship.tasks") for name in found)
+
+
+def test_an_inspect_loads_no_engine_no_codec_and_what_can_write_nothing(tmp_path: Path, server: RegistryServer) -> None:
+    push_image(server, "seen/app", "v1", [b"one"])
+    found = loaded(tmp_path, "inspect", "--tls-verify=false", f"docker://{server.name}/seen/app:v1")
+    assert "transship.pipeline.inspection.summary" in found
+    assert not found & (ENGINE | CODECS | PROGRAMS | {"dataclasses", "transship.pipeline.store"})
+
+
+def test_an_inspect_of_a_layout_loads_no_network(tmp_path: Path) -> None:
+    write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
+    found = loaded(tmp_path, "inspect", "oci:from:v1")
+    assert not found & (ENGINE | CODECS | NETWORK | PROGRAMS | CONNECTION | {"dataclasses", "tempfile"})

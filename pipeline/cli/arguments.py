@@ -4,6 +4,9 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from transship.pipeline.cli import query_arguments
+from transship.pipeline.cli.flags import reaching
+
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
@@ -30,7 +33,7 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 def _verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="RUN|REFERENCE", nargs="+", help="run folder or name, or transport:reference")
-    _reaching(parser, "")
+    reaching(parser, "")
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
@@ -61,31 +64,7 @@ def _copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
-    _reaching(parser, "src-")
-
-
-def _reaching(parser: argparse.ArgumentParser, prefix: str) -> None:
-    """Add how to reach a registry, in skopeo's words; `connect.source_settings` reads it."""
-    parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help="registry credentials")
-    parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help="*.crt, *.cert and *.key for TLS")
-    parser.add_argument(
-        f"--{prefix}tls-verify",
-        metavar="BOOL",
-        nargs="?",
-        const=True,
-        default=True,
-        type=_boolean,
-        help="require HTTPS with a valid certificate (default: true)",
-    )
-
-
-def _boolean(text: str) -> bool:
-    # The spellings that skopeo takes (Go's strconv.ParseBool).
-    if text in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if text in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    reaching(parser, "src-")
 
 
 def _port(text: str) -> int:
@@ -109,5 +88,11 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "report": _report,
     "serve": _serve,
     "copy": _copy,
+    "inspect": query_arguments.inspect,
+    "list-tags": query_arguments.list_tags,
+    "delete": query_arguments.delete,
+    "manifest-digest": query_arguments.manifest_digest,
+    "login": query_arguments.login,
+    "logout": query_arguments.logout,
 }
 """What adds a command's arguments to its parser, by the command's name."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from transship.pipeline.cli.connect import connect, source_settings
+from transship.pipeline.cli.connect import connect, source_settings, wanted_platform
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import (
@@ -108,7 +108,7 @@ def _threads(store: Store, selection: Selection, opened: ExitStack) -> "Executor
 def _platforms(options: argparse.Namespace) -> Platforms:
     if options.all and options.platform:
         raise UsageError("copy: --all and --platform exclude each other", advice="leave one out")
-    return "all" if options.all else (options.platform or "host")
+    return "all" if options.all else (options.platform or str(wanted_platform(options)))
 
 
 def _shape(options: argparse.Namespace) -> Shape:

@@ -1,7 +1,8 @@
 """``transship``: options shared by all commands, errors as one line, exit codes.
 
 0 done; 1 failed; 2 options, batch file or reference wrong, or (copy) the image was not found;
-130 interrupted.
+130 interrupted. The commands that skopeo has too answer as it does: 2 is an image that was not
+found, and all else that is wrong is 1.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from transship.pipeline import __version__
-from transship.pipeline.cli import arguments
+from transship.pipeline.cli import arguments, global_options
 from transship.pipeline.errors import Error, NotFoundError, UsageError
 
 _COMMANDS: Final = {
@@ -22,7 +23,11 @@ _COMMANDS: Final = {
     "report": "show what happened: digests old and new, bytes, losses, errors",
     "serve": "serve a layout, archive or dir: as a read-only registry",
     "copy": "copy one image",
+    "inspect": "show what an image is",
+    "list-tags": "list the tags of a repository, or the names in a docker-archive",
+    "manifest-digest": "compute the digest of a manifest in a file",
 }
+_AS_SKOPEO: Final = frozenset({"inspect", "list-tags", "delete", "manifest-digest", "login", "logout"})
 INTERRUPTED: Final = 130
 
 
@@ -43,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         _say(f"transship: {error}")
-        return 2 if isinstance(error, UsageError | NotFoundError) else 1
+        return _code(error, _command(words))
+    except global_options.TimeUpError:
+        _say("transship: the time of --command-timeout is up; what is done is kept")
+        sys.stdout.flush()
+        os._exit(1)
     except KeyboardInterrupt:
         _say("transship: interrupted; what is done is kept, run the same command to go on")
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
@@ -54,18 +63,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _code(error: Error, command: str) -> int:
+    if isinstance(error, NotFoundError):
+        return 2
+    return 2 if isinstance(error, UsageError) and command not in _AS_SKOPEO else 1
+
+
+def _command(words: list[str]) -> str:
+    return next((word for word in words if word in _COMMANDS), "")
+
+
 def _dispatch(words: list[str]) -> int:
-    command = next((word for word in words if word in _COMMANDS), "")
+    command = _command(words)
     parser = _parser()
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for name, summary in _COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
         if name == command:
             arguments.ADD[name](sub)
+            global_options.add(sub, command=True)
     options = parser.parse_args(words)
+    global_options.check(options)
     # What a command needs is loaded once its arguments are sound: help and a misspelt option cost little.
-    chosen = importlib.import_module(f"transship.pipeline.cli.{options.command}")
-    return int(chosen.perform(options))
+    chosen = importlib.import_module(f"transship.pipeline.cli.{options.command.replace('-', '_')}")
+    with global_options.applied(options):
+        return int(chosen.perform(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,10 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("-v", "--version", action="version", version=f"transship {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    parser.add_argument(
-        "--insecure-policy", action="store_true", help="accept unsigned images (no policy is enforced in this version)"
-    )
+    global_options.add(parser, command=False)
     return parser
 
 

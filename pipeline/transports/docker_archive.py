@@ -56,7 +56,7 @@ class DockerArchiveSource:
         self._path = path
         self._archive = Archive(path)
         try:
-            self._entry = _choose(self._entries(), name, index, str(path))
+            self._entry = _choose(_entries(self._archive, path), name, index, str(path))
         except BaseException:
             self.close()
             raise
@@ -90,21 +90,6 @@ class DockerArchiveSource:
     def close(self) -> None:
         """Close the archive."""
         self._archive.close()
-
-    def _entries(self) -> list[_Entry]:
-        where = f"{self._path} {MANIFEST}"
-        try:
-            raw = self._archive.read(self._archive.find(MANIFEST), MAX_DOCUMENT - 64)
-        except NotFoundError as error:
-            raise NotFoundError(f"{self._path}: no {MANIFEST} in it", advice="is it a docker archive?") from error
-        # The strict reader takes objects, manifest.json is a list.
-        document = load(b'{"%b":%b}' % (_IMAGES.encode(), raw), where)
-        if len(document) != 1:
-            raise ContentError(f"{where}: not a list of images")
-        return [
-            _Entry(fields.text("Config"), fields.texts("RepoTags"), fields.texts("Layers"))
-            for fields in Fields(document, where).objects(_IMAGES)
-        ]
 
     def _synthesised(self) -> Manifest:
         member = self._archive.find(self._entry.config, follow=True)
@@ -213,6 +198,31 @@ class DockerArchiveSink:
             raise UsageError(f"docker archive {self._path}: blob {wanted.digest} was not put before its manifest")
         self._tar.add(name, blob.path, wanted.size)
         return blob
+
+
+def names_in(path: Path) -> list[tuple[str, ...]]:
+    """Return the names of each image in an archive, in its order; raises as `DockerArchiveSource` does."""
+    archive = Archive(path)
+    try:
+        return [entry.names for entry in _entries(archive, path)]
+    finally:
+        archive.close()
+
+
+def _entries(archive: Archive, path: Path) -> list[_Entry]:
+    where = f"{path} {MANIFEST}"
+    try:
+        raw = archive.read(archive.find(MANIFEST), MAX_DOCUMENT - 64)
+    except NotFoundError as error:
+        raise NotFoundError(f"{path}: no {MANIFEST} in it", advice="is it a docker archive?") from error
+    # The strict reader takes objects, manifest.json is a list.
+    document = load(b'{"%b":%b}' % (_IMAGES.encode(), raw), where)
+    if len(document) != 1:
+        raise ContentError(f"{where}: not a list of images")
+    return [
+        _Entry(fields.text("Config"), fields.texts("RepoTags"), fields.texts("Layers"))
+        for fields in Fields(document, where).objects(_IMAGES)
+    ]
 
 
 def _qualified(name: str) -> str:

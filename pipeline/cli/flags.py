@@ -1,0 +1,80 @@
+"""Options that several commands share, spelt and read as skopeo's are.
+
+skopeo's own parser is Go's: a flag takes a value only after ``=`` (``--tls-verify=false``), never
+as the next word, so ``--tls-verify docker://...`` names an image.
+"""
+
+import argparse
+import re
+from typing import Final
+
+_TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def flag(parser: argparse.ArgumentParser, *names: str, help: str, default: object = False) -> None:  # noqa: A002
+    """Add an option that is true where it stands, and takes ``=true`` and ``=false`` in Go's spellings."""
+    action = parser.add_argument(*names, action="store_true", default=default, help=help)
+    long = [name for name in names if name.startswith("--")]
+    for values, kind in ((_TRUE, "store_true"), (_FALSE, "store_false")):
+        spelt = [f"{name}={value}" for name in long for value in values]
+        parser.add_argument(*spelt, action=kind, dest=action.dest, default=default, help=argparse.SUPPRESS)
+
+
+def reaching(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add how to reach a registry; `connect.source_settings` reads it. ``prefix`` is such as ``src-``."""
+    parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help="registry credentials")
+    parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help="*.crt, *.cert and *.key for TLS")
+    flag(parser, f"--{prefix}tls-verify", help="require HTTPS with a valid certificate (default: true)", default=True)
+
+
+def account(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add who to be at a registry; `connect.account_settings` reads it."""
+    parser.add_argument(f"--{prefix}creds", metavar="USER[:PASSWORD]", default=None, help="log in with these")
+    parser.add_argument(f"--{prefix}username", metavar="USER", default=None, help="log in as this user")
+    parser.add_argument(f"--{prefix}password", metavar="PASSWORD", default=None, help="the password of that user")
+    parser.add_argument(f"--{prefix}registry-token", metavar="TOKEN", default="", help="send this Bearer token")
+    flag(parser, f"--{prefix}no-creds", help="be nobody, whatever the auth files say")
+
+
+def retrying(parser: argparse.ArgumentParser) -> None:
+    """Add how often to try again; `connect.account_settings` reads it."""
+    parser.add_argument("--retry-times", metavar="N", type=natural, default=None, help="try again so often")
+    parser.add_argument(
+        "--retry-delay",
+        metavar="DURATION",
+        type=duration,
+        default=0.0,
+        help="wait so long before (default: 0.5s, doubling)",
+    )
+
+
+def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add the options of single transports."""
+    parser.add_argument(f"--{prefix}daemon-host", metavar="HOST", default="", help="for docker-daemon: only")
+    parser.add_argument(f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="not built yet: an error")
+
+
+def natural(text: str) -> int:
+    """Return a number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("expected a number from 0")
+    return value
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a Go duration, such as ``1m30s``."""
+    parts = _DURATION.findall(text)
+    if text == "0":
+        return 0.0
+    if not parts or "".join(parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration, such as 30s or 1m30s")
+    return sum(_seconds(part) for part in parts)
+
+
+def _seconds(part: str) -> float:
+    unit = part.lstrip("0123456789.")
+    return float(part.removesuffix(unit)) * _UNITS[unit]

@@ -1,0 +1,103 @@
+"""skopeo's global options: taken before the command and after it, never ignored.
+
+Those that belong to trust and to registry configuration are an error until they are built: to
+accept ``--policy`` and enforce nothing would be worse than to have no such option.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from transship.pipeline.cli.flags import duration, flag
+from transship.pipeline.errors import UsageError
+
+_UNBUILT: Final = {
+    "policy": "no signature policy is enforced yet",
+    "require-signed": "no signature policy is enforced yet",
+    "registries.d": "signatures are neither read nor written yet",
+    "registries-conf": "registries.conf is not read yet",
+    "tls-details": "the TLS versions and ciphers cannot be chosen yet",
+    "user-agent-prefix": "it cannot be set yet",
+}
+_CHOOSES: Final = frozenset({"copy", "inspect", "list-tags", "delete", "manifest-digest", "login", "logout", "sync"})
+"""skopeo's commands; for the others ``--override-*`` would mean nothing, as a batch file names its platforms."""
+
+
+class TimeUpError(KeyboardInterrupt):
+    """``--command-timeout`` has passed; like a Ctrl-C, nothing on the way handles it as a failure of one image."""
+
+
+def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
+    """Add the options to the main parser, or hidden, and without defaults, to that of a ``command``."""
+
+    def unless_command(value: object) -> object:
+        return argparse.SUPPRESS if command else value
+
+    def said(text: str) -> str:
+        return argparse.SUPPRESS if command else text
+
+    def valued(name: str, metavar: str, text: str) -> None:
+        parser.add_argument(f"--{name}", metavar=metavar, default=unless_command(""), dest=_dest(name), help=said(text))
+
+    flag(parser, "--debug", help=said("show tracebacks of errors"), default=unless_command(False))
+    flag(
+        parser,
+        "--insecure-policy",
+        help=said("accept unsigned images (no policy is enforced in this version)"),
+        default=unless_command(False),
+    )
+    valued("override-arch", "ARCH", "choose images for this architecture, not this machine's")
+    valued("override-os", "OS", "choose images for this operating system, not linux")
+    valued("override-variant", "VARIANT", "choose images for this variant of the architecture")
+    valued("tmpdir", "DIR", "where large temporary files go")
+    parser.add_argument(
+        "--command-timeout",
+        metavar="DURATION",
+        type=duration,
+        default=unless_command(0.0),
+        help=said("give up after so long, such as 90s or 5m"),
+    )
+    for name in _UNBUILT:
+        if name == "require-signed":
+            flag(parser, f"--{name}", help=said("not built yet: an error"), default=unless_command(False))
+        else:
+            valued(name, "FILE", "not built yet: an error")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise `UsageError` for an option that is not built, or means nothing to the command."""
+    words = vars(options)
+    for name, why in _UNBUILT.items():
+        if words[_dest(name)]:
+            raise UsageError(f"--{name}: {why}", advice="leave it out")
+    for name in ("override-arch", "override-os", "override-variant"):
+        if words[_dest(name)] and options.command not in _CHOOSES:
+            raise UsageError(f"--{name}: {options.command} does not choose by it", advice="name the platforms instead")
+
+
+@contextmanager
+def applied(options: argparse.Namespace) -> Iterator[None]:
+    """Use ``--tmpdir`` and ``--command-timeout`` inside; raises `TimeUpError` there once the time is up."""
+    if options.tmpdir:
+        import tempfile  # noqa: PLC0415
+
+        tempfile.tempdir = options.tmpdir
+    if not options.command_timeout:
+        yield
+        return
+    import signal  # noqa: PLC0415
+
+    def stop(*_: object) -> None:
+        raise TimeUpError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, options.command_timeout)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _dest(name: str) -> str:
+    return name.replace("-", "_").replace(".", "_")

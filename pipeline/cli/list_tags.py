@@ -1,0 +1,41 @@
+"""``transship list-tags``: the tags of a repository, or the names in a docker-archive."""
+
+import argparse
+from pathlib import Path
+
+from transship.pipeline.cli.connect import account_settings, connect
+from transship.pipeline.errors import NotFoundError, TransportError, UsageError, shown
+from transship.pipeline.inspection.values import Field, Struct, to_json
+from transship.pipeline.reference import DockerReference, PathReference, parse_reference
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Print them; return 0."""
+    settings = account_settings(options, "")
+    transport = options.repository.partition(":")[0]
+    if transport == "docker":
+        reference = DockerReference.parse_repository(options.repository)
+        with connect({}, settings) as registries:
+            tags = registries.client(reference.registry).list_tags(reference.repository)
+        repository = (Field("Repository", "Repository", reference.name),)
+        found = Struct((*repository, Field("Tags", "Tags", tags)))
+    elif transport == "docker-archive":
+        found = Struct((Field("Tags", "Tags", _names(options.repository)),))
+    else:
+        raise UsageError(f"list-tags: {shown(options.repository)!r}", advice="expected docker:// or docker-archive:")
+    print(to_json(found, indent=4))
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    from transship.pipeline.transports.docker_archive import names_in  # noqa: PLC0415
+
+    reference = parse_reference(text)
+    assert isinstance(reference, PathReference)
+    if reference.name or reference.index is not None:
+        raise UsageError(f"{reference} names one image", advice="expected docker-archive:path")
+    try:
+        names = names_in(Path(reference.path))
+    except NotFoundError as error:
+        raise TransportError(error.message, advice=error.advice) from error
+    return [name for position, image in enumerate(names) for name in image or (f"@{position}",)]
