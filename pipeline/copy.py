@@ -19,12 +19,12 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
+from transship.pipeline.manifest.media_types import MANIFESTS, UNCOMPRESSED, MediaType
 from transship.pipeline.manifest.platform import Platform, host
 from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.pull import Pull, mismatch
 from transship.pipeline.store import Store
-from transship.pipeline.transport import RangeRefusedError, Sink, Source
+from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write
 from transship.pipeline.tree import Selection
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
+
+Fill: TypeAlias = Callable[[Digest, Make], int]
+"""Has the unpacked layer of that diff ID written at the destination; returns its size."""
 
 _Key: TypeAlias = tuple[Digest, MediaType]
 
@@ -131,28 +134,36 @@ def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Diges
 
 
 def convert(
-    store: Store, selection: Selection, shape: Shape, pool: "Executor | None" = None, source: Source | None = None
+    store: Store,
+    selection: Selection,
+    shape: Shape,
+    pool: "Executor | None" = None,
+    source: Source | None = None,
+    *,
+    fill: Fill | None = None,
 ) -> Conversion:
     """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
 
     Layers are repacked on ``pool`` if there is one; its threads are waited for. Those not in the
-    store are read from ``source``. The result does not depend on either.
+    store are read from ``source``. Those unpacked go through ``fill``, if given, past the store.
+    The result does not depend on any of these.
 
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    return _Converter(store, _bounded(store, selection, shape), shape, pool, source).run()
+    return _Converter(store, _bounded(store, selection, shape), shape, pool, source, fill=fill).run()
 
 
-def write(store: Store, root: Descriptor, sink: Sink, name: str) -> int:
+def write(store: Store, root: Descriptor, sink: Sink, name: str, *, leave: frozenset[Digest] = frozenset()) -> int:
     """Put the tree under ``root`` into an entered sink: blobs, manifests, the named root last.
 
-    Returns the bytes of everything the tree names, each once.
+    The blobs to ``leave`` are there already. Returns the bytes of everything the tree names, each once.
     """
     selection = Selection(root)
     total = 0
     for blob in tree.blobs(store, selection):
-        sink.put_blob(store.get(blob))
+        if blob.digest not in leave:
+            sink.put_blob(store.get(blob))
         total += blob.size
     for descriptor, manifest in tree.manifests(store, selection):
         sink.put_manifest(manifest, name if descriptor.digest == root.digest else None)
@@ -198,13 +209,21 @@ class _Converter:
     """One conversion of one tree, children before parents."""
 
     def __init__(
-        self, store: Store, selection: Selection, shape: Shape, pool: "Executor | None", source: Source | None
+        self,
+        store: Store,
+        selection: Selection,
+        shape: Shape,
+        pool: "Executor | None",
+        source: Source | None,
+        *,
+        fill: Fill | None,
     ) -> None:
         self._store = store
         self._selection = selection
         self._shape = shape
         self._pool = pool
         self._source = source
+        self._fill = fill
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
@@ -293,7 +312,7 @@ class _Converter:
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
         have = compression_of(layer.source.media_type)
 
-        def make(put: Callable[[bytes], object]) -> Digest:
+        def make(put: Write) -> Digest:
             with self._opened(layer.source, have) as stream:
                 made = transcode(stream, have, repack, put, self._shape.level)
             if have is Compression.NONE and made.diff_id != layer.source.digest:
@@ -307,8 +326,15 @@ class _Converter:
         for _ in range(_STARTS - 1):
             # A medium that broke off and cannot go on may give it whole the next time.
             with suppress(RangeRefusedError):
-                return self._store.derive(layer.media_type, make)
-        return self._store.derive(layer.media_type, make)
+                return self._made(layer.media_type, diff_id, make)
+        return self._made(layer.media_type, diff_id, make)
+
+    def _made(self, media_type: MediaType, diff_id: Digest, make: Callable[[Write], Digest]) -> Descriptor:
+        if self._fill is None or media_type not in UNCOMPRESSED:
+            return self._store.derive(media_type, make)
+
+        size = self._fill(diff_id, lambda write: make(self._store.unless_cancelled(write)))
+        return Descriptor(media_type, diff_id, size)
 
     def _opened(self, wanted: Descriptor, have: Compression) -> "AbstractContextManager[Reader]":
         if self._source is None or self._store.has(wanted):

@@ -160,7 +160,7 @@ class Store:
         try:
             with at_disk(scratch), scratch.open("xb") as stream:
                 claim(stream.fileno())
-                digest = make(self._writer(stream))
+                digest = make(self.unless_cancelled(stream.write))
                 size = stream.tell()
                 stream.flush()
                 if self.durable:
@@ -172,12 +172,14 @@ class Store:
             scratch.unlink(missing_ok=True)
         return Descriptor(media_type, digest, size)
 
-    def _writer(self, stream: BinaryIO) -> Callable[[bytes], object]:
-        def write(data: bytes) -> None:
-            self.check_cancelled()
-            stream.write(data)
+    def unless_cancelled(self, write: Callable[[bytes], object]) -> Callable[[bytes], None]:
+        """Return ``write`` with `check_cancelled` before each call."""
 
-        return write
+        def checked(data: bytes) -> None:
+            self.check_cancelled()
+            write(data)
+
+        return checked
 
     def discard(self, digest: Digest) -> None:
         """Remove a blob found damaged; idempotent."""

@@ -4,10 +4,11 @@ A Source's bytes are untrusted and have three readers: `Store.ingest`, `Pull` an
 A Sink gets blobs before the manifests that name them, children before parents, the name last.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import TransportError
@@ -15,9 +16,18 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.views import Manifest
 
+Write: TypeAlias = Callable[[bytes], object]
+"""Takes the next bytes of a blob."""
+Make: TypeAlias = Callable[[Write], object]
+"""Writes a whole blob by what it is given."""
+
 
 class RangeRefusedError(TransportError):
     """The medium cannot give a blob from the byte asked for; asking from byte 0 may succeed."""
+
+
+class WrongSizeError(TransportError):
+    """A layer is not as large as was said before it was unpacked; written without that hint it may be sound."""
 
 
 class Source(Protocol):

@@ -29,6 +29,7 @@ ORDER = (
     "transports",
     "inspection",
     "convert",
+    "tar_sizes",
     "copy",
     "verify",
     "jobs",

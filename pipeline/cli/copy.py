@@ -4,7 +4,9 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +15,7 @@ from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.copy import (
     SMALL_BLOB,
+    Conversion,
     Platforms,
     convert,
     fetch_blobs,
@@ -27,6 +30,8 @@ from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.reference import PathReference, Reference, parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.store import Store
+from transship.pipeline.tar_sizes import TarSizes, tar_sizes
+from transship.pipeline.transport import WrongSizeError
 from transship.pipeline.transports import open_sink, open_source
 from transship.pipeline.tree import Selection, blobs
 from transship.pipeline.verify import verify
@@ -79,17 +84,39 @@ def _copy(
         through = passing(store, selection, shape)
         pool = _threads(store, selection, opened)
         fetch_blobs(source, store, selection, pool, leave=through)
-        made = convert(store, selection, shape, pool, source)
+        converted = partial(convert, store, selection, shape, pool, source)
+        if destination.transport == "docker-archive":
+            made = _into_archive(store, destination, tar_sizes(source, store, selection, shape, pool), converted)
+        else:
+            made = converted()
+            with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
+                write(store, made.root, sink, destination.name)
         for loss in made.losses:
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
-        with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
-            write(store, made.root, sink, destination.name)
         written = open_source(destination, registries)
         opened.callback(written.close)
         walk = verify(written, None if destination.transport == "docker-archive" else made.root.digest, pool=pool)
     if walk.findings:
         raise ContentError(f"{destination}: {walk.findings[0].why}")
     return made.root.digest
+
+
+def _into_archive(
+    store: Store, destination: PathReference, sizes: TarSizes | None, converted: Callable[..., Conversion]
+) -> Conversion:
+    """Convert and write; where the ``sizes`` of the layers are known they go straight into the archive."""
+    from transship.pipeline.transports.docker_archive import DockerArchiveSink  # noqa: PLC0415
+
+    with DockerArchiveSink(Path(destination.path)) as sink:
+        made = None
+        if sizes:
+            try:
+                made = converted(fill=sink.begin(sizes.config, sizes.layers))
+            except WrongSizeError:
+                sink.drop()
+        made = made or converted()
+        write(store, made.root, sink, destination.name, leave=sink.written)
+    return made
 
 
 def _threads(store: Store, selection: Selection, opened: ExitStack) -> "Executor | None":

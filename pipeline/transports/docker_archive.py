@@ -5,6 +5,7 @@ manifest.json). Format: Docker "Image Specification v1.2", "Combined Image JSON 
 """
 
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from transship.pipeline.manifest.media_types import (
 )
 from transship.pipeline.manifest.views import Image, Manifest, parse
 from transship.pipeline.reference import DockerReference
-from transship.pipeline.transport import RangeRefusedError, StoredBlob
+from transship.pipeline.transport import Make, RangeRefusedError, StoredBlob
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.pieces import Pieces
 from transship.pipeline.transports.tar import Archive, Member
@@ -132,6 +133,7 @@ class DockerArchiveSink:
         self._path = path
         self._tar = TarWriter(path)
         self._blobs: dict[Digest, StoredBlob] = {}
+        self._written: dict[Digest, int] = {}
         self._images: dict[Digest, tuple[tuple[str, ...], set[str]]] = {}
 
     def __enter__(self) -> Self:
@@ -143,6 +145,33 @@ class DockerArchiveSink:
         """Say whether the blob was put already."""
         found = self._blobs.get(wanted.digest)
         return found is not None and found.descriptor.size == wanted.size
+
+    def begin(self, config: Descriptor, layers: Mapping[Digest, int]) -> Callable[[Digest, Make], int]:
+        """Begin the archive of one image, whose layers are as large as ``layers`` says; those put stay.
+
+        What is returned has a layer written straight where it will lie in the archive, instead of
+        `put_blob`: ``make(write)`` writes what hashes to that digest. It returns the layer's size, raises
+        `WrongSizeError` where that is another one, and what ``make`` raises; any thread may call it.
+        """
+        sizes = {_layer_name(digest): size for digest, size in layers.items()}
+        rooms = self._tar.begin({**sizes, _config_name(config.digest): config.size})
+
+        def fill(digest: Digest, make: Make) -> int:
+            size = rooms.fill(_layer_name(digest), make)
+            self._written[digest] = size
+            return size
+
+        return fill
+
+    @property
+    def written(self) -> frozenset[Digest]:
+        """The layers written by what `begin` returned."""
+        return frozenset(self._written)
+
+    def drop(self) -> None:
+        """Give up what was begun; what was put stays. Idempotent."""
+        self._written.clear()
+        self._tar.drop()
 
     def put_blob(self, content: StoredBlob) -> None:
         """Note a blob, read on commit."""
@@ -162,7 +191,7 @@ class DockerArchiveSink:
         refuse_unaccepted(manifest.media_type, self.accepts, "a docker archive")
         if not isinstance(manifest, Image):
             raise AssertionError("the media type of an image, another view")
-        config = self._put(manifest.config, f"{manifest.config.digest.hex}.json")
+        config = self._put(manifest.config, _config_name(manifest.config.digest))
         diff_ids = ImageConfig.parse(config.path.read_bytes(), f"config {manifest.config.digest}").diff_ids
         if tuple(layer.digest for layer in manifest.layers) != diff_ids:
             raise ContentError(
@@ -172,8 +201,11 @@ class DockerArchiveSink:
         for layer in manifest.layers:
             if layer.media_type not in UNCOMPRESSED:
                 raise ContentError(f"layer {layer.digest}: a docker archive cannot hold {shown(layer.media_type)}")
-            self._put(layer, f"{layer.digest.hex}.tar")
-        layers = tuple(f"{layer.digest.hex}.tar" for layer in manifest.layers)
+            if self._written.get(layer.digest) == layer.size:
+                self._tar.add(_layer_name(layer.digest), None, layer.size)
+            else:
+                self._put(layer, _layer_name(layer.digest))
+        layers = tuple(_layer_name(layer.digest) for layer in manifest.layers)
         _, names = self._images.setdefault(manifest.config.digest, (layers, set()))
         if name:
             names.add(_qualified(name))
@@ -183,9 +215,10 @@ class DockerArchiveSink:
     ) -> None:
         """Write the archive where ``kind`` is None, durable on return."""
         if kind is not None:
+            self.drop()
             return
         images: list[dict[str, Json]] = [
-            {"Config": f"{config.hex}.json", "RepoTags": [*sorted(names)], "Layers": [*layers]}
+            {"Config": _config_name(config), "RepoTags": [*sorted(names)], "Layers": [*layers]}
             for config, (layers, names) in self._images.items()
         ]
         ordered = sorted(images, key=lambda image: (image["RepoTags"], image["Config"]))
@@ -223,6 +256,14 @@ def _entries(archive: Archive, path: Path) -> list[_Entry]:
         _Entry(fields.text("Config"), fields.texts("RepoTags"), fields.texts("Layers"))
         for fields in Fields(document, where).objects(_IMAGES)
     ]
+
+
+def _config_name(digest: Digest) -> str:
+    return f"{digest.hex}.json"
+
+
+def _layer_name(diff_id: Digest) -> str:
+    return f"{diff_id.hex}.tar"
 
 
 def _qualified(name: str) -> str:

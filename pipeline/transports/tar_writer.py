@@ -3,18 +3,19 @@
 import io
 import os
 import tarfile
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from transship.pipeline.compression import Compression
-from transship.pipeline.disk import at_disk, claim, copy_range, scratch_beside, sweep, sync_directory
+from transship.pipeline.disk import at_disk, copy_range, sync_directory
 from transship.pipeline.errors import ConflictError, NotFoundError
+from transship.pipeline.transports.rooms import Rooms
 from transship.pipeline.transports.spool import packing
 from transship.pipeline.transports.tar import BLOCK
 
-Content: TypeAlias = "bytes | Path"
+Content: TypeAlias = "bytes | Path | None"
 
 
 @dataclass(slots=True)
@@ -23,9 +24,22 @@ class TarWriter:
 
     path: Path
     _contents: dict[str, tuple[Content, int]] = field(default_factory=dict)
+    _rooms: Rooms | None = None
+
+    def begin(self, sizes: Mapping[str, int]) -> Rooms:
+        """Begin the archive with room for members of these ``sizes``, replacing what was begun; they are the first."""
+        self.drop()
+        self._rooms = Rooms(self.path, sizes)
+        return self._rooms
+
+    def drop(self) -> None:
+        """Give up what was begun; idempotent."""
+        if self._rooms is not None:
+            self._rooms.drop()
+            self._rooms = None
 
     def add(self, name: str, content: Content, size: int = 0) -> None:
-        """Add bytes, or a file of ``size`` bytes that stays as it is until `write`; idempotent by name."""
+        """Add bytes, a file of ``size`` bytes that stays as it is until `write`, or None: its room; idempotent."""
         self._contents[name] = (content, len(content) if isinstance(content, bytes) else size)
 
     def has(self, name: str, size: int) -> bool:
@@ -38,24 +52,19 @@ class TarWriter:
         Raises:
             TransportError: the disk refused; what was at the path is still there.
         """
-        sweep(self.path)
-        scratch = scratch_beside(self.path)
-        with at_disk(self.path):
-            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-            try:
-                with io.FileIO(handle, "w") as stream:
-                    claim(handle)
+        rooms = self._rooms or self.begin({})
+        try:
+            with at_disk(self.path):
+                with io.FileIO(rooms.handle, "w", closefd=False) as stream:
                     for name in sorted(self._contents):
-                        _append(stream, name, *self._contents[name])
+                        _append(stream, rooms, name, *self._contents[name])
                     _write_all(stream, bytes(2 * BLOCK))
-                    os.fsync(handle)
-                    # Still claimed: nobody sweeps it away before it has its name.
-                    os.rename(scratch, self.path)
+                os.fsync(rooms.handle)
+                # Still claimed: nobody sweeps it away before it has its name.
+                os.rename(rooms.scratch, self.path)
                 sync_directory(self.path.parent)
-            except BaseException:
-                with suppress(OSError):
-                    scratch.unlink()
-                raise
+        finally:
+            self.drop()
 
 
 def refuse_foreign(path: Path) -> None:
@@ -87,11 +96,15 @@ def _is_header(block: bytes) -> bool:
     return True
 
 
-def _append(stream: io.FileIO, name: str, content: Content, size: int) -> None:
+def _append(stream: io.FileIO, rooms: Rooms, name: str, content: Content, size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o444
     _write_all(stream, member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-    if isinstance(content, bytes):
+    if content is None:
+        if not rooms.holds(name, size, stream.tell()):
+            raise AssertionError(f"{name} is not where it was to be")
+        stream.seek(size, io.SEEK_CUR)
+    elif isinstance(content, bytes):
         _write_all(stream, content)
     else:
         with content.open("rb", buffering=0) as source:
