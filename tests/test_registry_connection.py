@@ -172,7 +172,17 @@ def test_an_answer_that_is_malformed_is_none(head: bytes, words: str) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nok\r\n",
+        *(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+            for chunks in (
+                b"xyz\r\nok\r\n",
+                b"-2\r\nok",
+                b"0x2\r\nok\r\n0\r\n\r\n",
+                b"2\r\nokay\r\n0\r\n\r\n",
+                b"0\r\n",
+            )
+        ),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 1000,
     ],
 )
 def test_a_body_that_ends_early_is_never_taken_for_a_whole_one(answer: bytes) -> None:

@@ -206,7 +206,10 @@ def test_redirects_end() -> None:
         assert len(server.asked("/again")) == 10
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://u:pw@h/", "gopher://h", "http://[::1", "//"])
+@pytest.mark.parametrize(
+    "location",
+    ["file:///etc/passwd", "http://u:pw@h/", "gopher://h", "http://[::1", "//", "http://a b/", "http://a..b/"],
+)
 def test_a_redirect_to_what_is_no_http_url_is_refused(location: str) -> None:
     with serving(lambda _: Reply(307, headers={"Location": location})) as server:
         with pytest.raises(TransportError) as caught:

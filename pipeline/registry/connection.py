@@ -46,6 +46,12 @@ class _Plain(HTTPConnection):
     response_class = RawResponse
     auto_open = 0
 
+    def connect(self) -> None:
+        # A host in bytes is none of the types declared, but is taken.
+        address = (cast(str, _spelt_host(self.host)), self.port)
+        self.sock = socket.create_connection(address, self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
 
 class _Secure(_Plain):
     """Only names the default port: TLS is begun by the pool, which tells its failures apart."""
@@ -112,17 +118,16 @@ class Pool:
             self._idle.append(connection)
 
     def _connect(self, timeouts: Timeouts) -> _Plain:
-        host = self._origin.host
         kind = _Plain if self._context is None else _Secure
-        connection = kind(host, self._origin.port, timeout=timeouts.connect)
         try:
+            connection = kind(self._origin.host, self._origin.port, timeout=timeouts.connect)
             connection.connect()
-        except (OSError, UnicodeError) as error:
-            connection.close()
+        except (OSError, HTTPException, UnicodeError) as error:
             raise WireError(error, connected=False) from error
         if self._context is not None:
+            name = _spelt_host(self._origin.host.rstrip("."))
             try:
-                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host.rstrip("."))
+                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=name)
             except (OSError, ValueError) as error:
                 connection.close()
                 raise WireError(error) from error
@@ -192,6 +197,11 @@ def _pieces(request: Request, what: object) -> Iterator[bytes | memoryview]:
             raise ContentError(f"{request.method} {what}: what is sent ends {left} bytes before its length")
         left -= len(piece)
         yield piece
+
+
+def _spelt_host(host: str) -> bytes | str:
+    """Return ``host`` as it needs no look at what names there are beyond ASCII, a module of its own."""
+    return host.encode() if host.isascii() else host
 
 
 def _spelt(target: str) -> str:

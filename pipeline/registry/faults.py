@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from http.client import IncompleteRead, RemoteDisconnected
+from http.client import IncompleteRead, InvalidURL, RemoteDisconnected
 
 from transship.pipeline.errors import TransientError, TransportError, shown
 
@@ -35,7 +35,7 @@ def turn(fault: WireError, what: str) -> TransportError:
 def reason(fault: WireError) -> str:
     """Return what happened, in a few words."""
     cause = fault.cause
-    if isinstance(cause, (socket.gaierror, UnicodeError)):
+    if isinstance(cause, (socket.gaierror, UnicodeError, InvalidURL)):
         return "the host name is not known"
     if isinstance(cause, TimeoutError):
         return f"no {'answer' if fault.connected else 'connection'} within the time allowed"

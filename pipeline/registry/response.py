@@ -17,6 +17,7 @@ _MAX_FIELDS: Final = 100
 _MAX_INTERIM: Final = 10
 _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)\r?\n")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EMPTY: Final = frozenset({204, 304})
 
@@ -51,6 +52,7 @@ class RawResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
         self._bodiless = method == "HEAD"
+        self._left: int | None = None
 
     def begin(self) -> None:
         """Read status and fields, past what is only interim (RFC 9110, section 15.2).
@@ -70,6 +72,25 @@ class RawResponse(HTTPResponse):
         self.version = 11 if minor else 10
         self._frame()
 
+    def read1(self, n: int = -1) -> bytes:
+        """Return what is there of the body, at most ``n`` bytes, a positive number; raises as `begin`."""
+        if not self.chunked or self.fp is None:
+            return super().read1(n)
+        stream = cast(BinaryIO, self.fp)
+        if not self._left:
+            if self._left is not None and _line(stream) not in (b"\r\n", b"\n"):
+                raise HTTPException("answers a chunk that does not end where it says")
+            self._left = _chunk(stream)
+            if not self._left:
+                # Trailers: read within the limits of fields, and dropped (RFC 9110, section 6.5.1).
+                _fields(stream)
+                return b""
+        data = self.fp.read1(min(n, self._left))
+        if not data:
+            raise IncompleteRead(b"", self._left)
+        self._left -= len(data)
+        return data
+
     def _frame(self) -> None:
         """Find where the body ends (RFC 9112, section 6.3) and whether the connection outlives it."""
         coding = self.fields.get("transfer-encoding", "identity").lower()
@@ -85,7 +106,6 @@ class RawResponse(HTTPResponse):
         if self._bodiless or self.status in _EMPTY:
             self.chunked = False
             self.length = 0
-        self.chunk_left = None
         options = self.fields.get("connection", "").lower()
         lasting = "close" not in options if self.version == 11 else "keep-alive" in options
         self.will_close = unsafe or not lasting or (self.length is None and not self.chunked)
@@ -157,6 +177,15 @@ def _status(stream: BinaryIO) -> tuple[int, int]:
     if match is None:
         raise HTTPException("answers what is not HTTP/1")
     return int(match[1]), int(match[2])
+
+
+def _chunk(stream: BinaryIO) -> int:
+    """Return the size of the chunk that begins, 0 for the last (RFC 9112, section 7.1)."""
+    line = _line(stream)
+    match = _CHUNK.fullmatch(line)
+    if match is None:
+        raise HTTPException("answers a malformed chunk") if line else IncompleteRead(b"")
+    return int(match[1], 16)
 
 
 def _fields(stream: BinaryIO) -> Headers:
