@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
 from transship.pipeline.compression import Compression, Reader, transcode
-from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
+from transship.pipeline.convert.image import (
+    ImagePlan,
+    LayerPlan,
+    build_manifest,
+    compression_of,
+    digest_lost,
+    plan_image,
+)
 from transship.pipeline.convert.index import rebuild_index, target_type
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.convert.strict import strict_config
@@ -241,6 +248,8 @@ class _Converter:
         media_type = target_type(index, self._shape.manifests)
         kept = self._selection.entries(index, descriptor)
         raw, losses = rebuild_index(index, kept, self._changed, media_type)
+        if self._shape.preserve and raw != index.raw:
+            raise digest_lost(index.digest, index.media_type, media_type)
         self._losses += losses
         return raw, media_type
 

@@ -150,6 +150,8 @@ def _shape_document(shape: Shape) -> Json:
         "level": shape.level,
         "force": shape.force,
         "single": shape.single,
+        # Only where it is so: older plans, and the keys of what they did, are without it.
+        **({"preserve": True} if shape.preserve else {}),
     }
 
 
@@ -177,6 +179,7 @@ def _shape(item: Mapping[str, object]) -> Shape:
         level=None if item["level"] is None else int(str(item["level"])),
         force=item["force"] is True,
         single=item["single"] is True,
+        preserve=item.get("preserve") is True,
     )
 
 

@@ -12,8 +12,9 @@ from luigi.task import Task
 
 from transship.pipeline.disk import sweep_folder, write_durably
 from transship.pipeline.errors import Error, TransportError
-from transship.pipeline.jobs import ImageJob
+from transship.pipeline.jobs import Delivery, ImageJob
 from transship.pipeline.report import CHECKPOINTS, ERROR
+from transship.tasks.checkpoint import Result
 from transship.tasks.engine import drive
 from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
 from transship.tasks.processes import Events, Teller, fan_out
@@ -196,6 +197,29 @@ def refresh(workspace: Workspace) -> int:
         if any(member.image in changed for member in delivery.members):
             _forget(workspace, key)
     return len(changed)
+
+
+def forget_replaced(workspace: Workspace) -> int:
+    """Forget what was written to ``dir:`` folders that hold another image now, or none; return how many there are."""
+    lost = 0
+    for key, delivery in workspace.plan.deliveries.items():
+        done = workspace.checkpoint(key, VerifyDigests.__name__).read() if delivery.transport == "dir" else None
+        if done is not None and not _holds(workspace, delivery, done):
+            _forget(workspace, key)
+            lost += 1
+    return lost
+
+
+def _holds(workspace: Workspace, delivery: Delivery, done: Result) -> bool:
+    with suppress(Error):
+        source = workspace.source(delivery.reference(delivery.members[0]))
+        try:
+            images = done["images"]
+            found = images[0] if isinstance(images, list) else None
+            return isinstance(found, dict) and str(source.manifest().digest) == found["digest"]
+        finally:
+            source.close()
+    return False
 
 
 def _sweep_layouts(workspace: Workspace) -> None:

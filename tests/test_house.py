@@ -36,12 +36,13 @@ ORDER = (
     "batch",
     "plan_file",
     "planning",
+    "sync",
     "report",
     "serve",
     "cli",
 )
 # Rooms of pipeline/ that read or write documents with a schema.
-MAY_VALIDATE = {"batch", "plan_file", "planning", "report", "cli"}
+MAY_VALIDATE = {"batch", "plan_file", "planning", "sync", "report", "cli"}
 
 
 def sources(*folders: str) -> list[Path]:

@@ -47,7 +47,9 @@ def loaded(folder: Path, *words: str) -> set[str]:
     return set(told.read_text().splitlines())
 
 
-@pytest.mark.parametrize("command", ["", "run", "status", "verify", "report", "serve", "copy", "inspect", "list-tags"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "status", "verify", "report", "serve", "copy", "inspect", "list-tags", "sync"]
+)
 def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> None:
     found = loaded(tmp_path, *command.split(), "--help")
     assert "argparse" in found
@@ -61,6 +63,7 @@ def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> N
         "transship.pipeline.cli.flags",
         "transship.pipeline.cli.global_options",
         "transship.pipeline.cli.query_arguments",
+        "transship.pipeline.cli.sync_arguments",
     }
 
 

@@ -46,8 +46,11 @@ class Document:
         return UsageError(f"{self.path}:{self.line(path)}: {where}{shown(why, _MAX_MESSAGE)}", advice=advice)
 
 
-def read_document(path: File) -> Document:
+def read_document(path: File, *, literal: bool = False) -> Document:
     """Return what the file holds; JSON where it is named ``*.json``, else YAML.
+
+    With ``literal`` it is YAML whatever its name, and numbers and booleans stay the text that they are: a
+    tag 1.10 is no number.
 
     Raises:
         UsageError: unreadable, over 16 MiB, not UTF-8, malformed, a key twice, nested too deeply,
@@ -55,7 +58,7 @@ def read_document(path: File) -> Document:
     """
     text = _read(path)
     try:
-        strict_json = path.suffix == ".json"
+        strict_json = path.suffix == ".json" and not literal
         value = json.loads(text) if strict_json else None
         root = yaml.compose(_as_yaml(text) if strict_json else text, Loader=_LOADER)
     except json.JSONDecodeError as error:
@@ -69,8 +72,8 @@ def read_document(path: File) -> Document:
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply") from error
     if root is None:
-        raise UsageError(f"{path}: is empty", advice="expected version: 1 and images:")
-    walk = _Walk(path)
+        raise UsageError(f"{path}: is empty", advice="expected something to copy")
+    walk = _Walk(path, literal)
     walked = walk.value(root, ())
     return Document(path, value if strict_json else walked, walk.lines)
 
@@ -101,7 +104,8 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Walk:
     """Turns nodes into values; an alias is walked each time it is met, so what is met again is counted."""
 
-    def __init__(self, path: File) -> None:
+    def __init__(self, path: File, literal: bool) -> None:
+        self._literal = literal
         self.lines: dict[Path, int] = {}
         self._path = path
         self._seen: set[int] = set()
@@ -137,7 +141,7 @@ class _Walk:
         return found
 
     def _scalar(self, node: yaml.Node) -> object:
-        if node.tag == f"{_TAG}timestamp":
+        if node.tag == f"{_TAG}timestamp" or (self._literal and node.tag in _PLAIN - {f"{_TAG}null"}):
             return node.value
         if node.tag not in _PLAIN:
             raise self._refusal(node, f"tag {shown(node.tag)!r} is not allowed")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from transship.pipeline.cli import query_arguments
+from transship.pipeline.cli import query_arguments, sync_arguments
 from transship.pipeline.cli.flags import reaching
 
 
@@ -94,5 +94,6 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "manifest-digest": query_arguments.manifest_digest,
     "login": query_arguments.login,
     "logout": query_arguments.logout,
+    "sync": sync_arguments.sync,
 }
 """What adds a command's arguments to its parser, by the command's name."""

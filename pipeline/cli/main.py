@@ -26,8 +26,9 @@ _COMMANDS: Final = {
     "inspect": "show what an image is",
     "list-tags": "list the tags of a repository, or the names in a docker-archive",
     "manifest-digest": "compute the digest of a manifest in a file",
+    "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
 }
-_AS_SKOPEO: Final = frozenset({"inspect", "list-tags", "delete", "manifest-digest", "login", "logout"})
+_AS_SKOPEO: Final = frozenset({"inspect", "list-tags", "delete", "manifest-digest", "login", "logout", "sync"})
 INTERRUPTED: Final = 130
 
 

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
-    _allow_files()
+    allow_files()
     shared = bool(options.scheduler)
     if not shared:
         plan, fresh = _plan(options, path, digest, root)
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         else:
             _save(root, plan, fresh=fresh)
         progress = make_progress(options.progress, len(plan.deliveries))
-        workspace = Workspace(root, plan, _connect(plan), _blob_threads(), progress.bytes)
+        workspace = Workspace(root, plan, _connect(plan), blob_threads(), progress.bytes)
         try:
             outcome = _work(options, workspace, progress)
         except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         progress.close()
         if outcome.ran or not (root / "report.json").exists():
             write_durably(root / "report.json", dump(report(root, plan)))
-    return _conclude(root, plan, outcome.seconds, outcome.succeeded)
+    return conclude(root, plan, outcome.seconds, outcome.succeeded)
 
 
 def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> tuple[Plan, bool]:
@@ -98,8 +98,8 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     from transship.tasks.run import execute, join, refresh  # noqa: PLC0415
 
     plan = workspace.plan
-    threads, processes = options.workers or default_workers(), _processes(plan, options.processes)
-    heard = _announce(plan, progress)
+    threads, processes = options.workers or default_workers(), processes_for(plan, options.processes)
+    heard = announce(plan, progress)
     if options.scheduler:
         return join(workspace, threads, heard, url=options.scheduler, processes=processes)
     if options.refresh:
@@ -116,7 +116,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _processes(plan: Plan, wanted: int) -> int:
+def processes_for(plan: Plan, wanted: int) -> int:
     """Return how many processes may share the work: each needs a connection to every registry."""
     from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
 
@@ -138,18 +138,21 @@ def _connect(plan: Plan) -> "Connect":
     return connections
 
 
-def _blob_threads() -> int:
+def blob_threads() -> int:
+    """Return how many large blobs a process works on at once."""
     return max(4, min(32, 2 * _cores()))
 
 
-def _allow_files() -> None:
+def allow_files() -> None:
     """Let this process have as many open files as it may: an image at work has about ten."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _announce(plan: Plan, progress: Progress) -> "OnDelivery":
+def announce(plan: Plan, progress: Progress) -> "OnDelivery":
+    """Return what tells ``progress`` of each delivery that is settled."""
+
     def heard(key: str, verified: bool) -> None:
         delivery = plan.deliveries.get(key)
         progress.delivery(delivery.reference(delivery.members[0]) if delivery else key, verified)
@@ -157,7 +160,8 @@ def _announce(plan: Plan, progress: Progress) -> "OnDelivery":
     return heard
 
 
-def _conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
+def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
+    """Print what came of the run, failures by name; return the exit code."""
     from transship.pipeline.report import fold  # noqa: PLC0415
 
     images = sum(len(delivery.members) for delivery in plan.deliveries.values())

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Manifests, Shape
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
@@ -97,8 +98,24 @@ def plan_image(image: Image, shape: Shape) -> ImagePlan:
 
     Raises:
         ContentError: ``image`` holds something that the target format has no media type for, or a
-            foreign layer whose bytes the target must hold.
+            foreign layer whose bytes the target must hold; or it must change and may not.
     """
+    plan = _plan(image, shape)
+    if shape.preserve and not plan.unchanged:
+        raise digest_lost(image.digest, image.media_type, plan.media_type)
+    return plan
+
+
+def digest_lost(digest: Digest, have: MediaType, target: MediaType) -> ContentError:
+    """Return the error for a manifest that must change where digests are to be preserved."""
+    why = f"it is {have} and the destination takes {target}" if have != target else "what is asked for changes it"
+    return ContentError(
+        f"manifest {digest}: its digest cannot be preserved: {why}",
+        advice="leave out --preserve-digests, or write to dir: or docker://, which hold every format",
+    )
+
+
+def _plan(image: Image, shape: Shape) -> ImagePlan:
     what = f"manifest {image.digest}"
     target = _target(image, shape.manifests)
     if not image.is_image:

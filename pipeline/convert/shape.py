@@ -14,6 +14,7 @@ class Shape(NamedTuple):
 
     ``single`` is true where the destination holds one platform, never an index.
     ``force`` repacks layers that already have the compression asked for.
+    ``preserve`` makes it an error where any manifest would get another digest.
     """
 
     manifests: Manifests = "keep"
@@ -22,12 +23,14 @@ class Shape(NamedTuple):
     level: int | None = None
     force: bool = False
     single: bool = False
+    preserve: bool = False
 
     def key(self) -> str:
         """Return a short name of the shape, the same for equal ones; fit for a file name."""
         layers = self.layers.value if self.layers else "keep"
         level = f"{self.level}" if self.level is not None else ""
         flags = ("-force" if self.force else "") + ("-single" if self.single else "")
+        flags += "-preserve" if self.preserve else ""
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
@@ -40,9 +43,9 @@ def bounded(wish: Shape, transport: str) -> Shape:
         UsageError: a Docker format was asked for in an OCI layout.
     """
     if transport == "docker-archive":
-        return Shape("docker", wish.config, Compression.NONE, single=True)
+        return Shape("docker", wish.config, Compression.NONE, single=True, preserve=wish.preserve)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
-        return Shape("oci", wish.config, wish.layers, wish.level, wish.force)
+        return wish._replace(manifests="oci")
     return wish

@@ -1,0 +1,49 @@
+"""The arguments of ``sync``."""
+
+import argparse
+
+from transship.pipeline.cli.flags import account, flag, reaching, retrying
+from transship.pipeline.errors import UsageError
+
+_UNBUILT = ("sign-by", "sign-by-sigstore", "sign-by-sq-fingerprint", "sign-by-sigstore-private-key")
+
+
+def sync(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    parser.add_argument("source", metavar="SOURCE", help="registry/repository[:tag|@digest], folder, or source file")
+    parser.add_argument("destination", metavar="DESTINATION", help="folder or registry/namespace")
+    parser.add_argument("-s", "--src", choices=("docker", "dir", "yaml"), required=True, help="what the source is")
+    parser.add_argument("-d", "--dest", choices=("docker", "dir"), required=True, help="what the destination is")
+    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image")
+    flag(parser, "--scoped", help="keep the full names of images at the destination")
+    parser.add_argument("--append-suffix", metavar="SUFFIX", default="", help="put this after each name")
+    flag(parser, "--dry-run", help="say what would be copied, and touch nothing")
+    flag(parser, "--keep-going", help="go on with other images where one fails")
+    parser.add_argument("--digestfile", metavar="FILE", default="", help="write a line 'digest reference' an image")
+    parser.add_argument("-f", "--format", choices=("oci", "v2s1", "v2s2"), default="", help="manifest format to write")
+    flag(parser, "--preserve-digests", help="fail where a digest would change")
+    flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
+    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
+    styles = ("auto", "bar", "lines", "json", "none")
+    parser.add_argument("--progress", choices=styles, default="auto", help="how to show progress (default: auto)")
+    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    for prefix in ("src-", "dest-"):
+        reaching(parser, prefix)
+        account(parser, prefix)
+    retrying(parser)
+    signing(parser)
+
+
+def signing(parser: argparse.ArgumentParser) -> None:
+    """Add how to sign what is written, which is not built."""
+    for name in (*_UNBUILT, "sign-passphrase-file"):
+        parser.add_argument(f"--{name}", metavar="X", default="", help="not built yet: an error")
+
+
+def refuse_signing(options: argparse.Namespace) -> None:
+    """Raise `UsageError` for an option of `signing` that was given."""
+    for name in _UNBUILT:
+        if getattr(options, name.replace("-", "_")):
+            raise UsageError(f"--{name}: signatures are not written yet", advice="leave it out")
+    if options.sign_passphrase_file:
+        raise UsageError("--sign-passphrase-file: there is nothing to sign with", advice="leave it out")
