@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
 from transship.pipeline.compression import Compression, Reader, transcode
-from transship.pipeline.convert.image import (
-    ImagePlan,
-    LayerPlan,
-    build_manifest,
-    compression_of,
-    digest_lost,
-    plan_image,
-)
-from transship.pipeline.convert.index import rebuild_index, target_type
+from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
+from transship.pipeline.convert.index import rebuild_index
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
@@ -245,11 +238,8 @@ class _Converter:
         return Conversion(root, tuple(self._changes), tuple(dict.fromkeys(self._losses)))
 
     def _index(self, descriptor: Descriptor, index: Index) -> tuple[bytes, MediaType]:
-        media_type = target_type(index, self._shape.manifests)
         kept = self._selection.entries(index, descriptor)
-        raw, losses = rebuild_index(index, kept, self._changed, media_type)
-        if self._shape.preserve and raw != index.raw:
-            raise digest_lost(index.digest, index.media_type, media_type)
+        raw, media_type, losses = rebuild_index(index, kept, self._changed, self._shape)
         self._losses += losses
         return raw, media_type
 

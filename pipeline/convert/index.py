@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from transship.pipeline.convert.shape import Manifests
+from transship.pipeline.convert.image import digest_lost
+from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
@@ -10,21 +11,22 @@ from transship.pipeline.manifest.media_types import DOCKER_LIST, OCI_INDEX, Medi
 from transship.pipeline.manifest.views import Index
 
 
-def target_type(index: Index, manifests: Manifests) -> MediaType:
-    """Return the media type that ``index`` gets under a wish."""
-    return {"keep": index.media_type, "oci": OCI_INDEX, "docker": DOCKER_LIST}[manifests]
-
-
 def rebuild_index(
-    index: Index, kept: Sequence[Descriptor], changed: Mapping[Digest, Descriptor], media_type: MediaType
-) -> tuple[bytes, tuple[str, ...]]:
-    """Return the bytes of ``index`` with the entries ``kept``, each pointing at what it became; and the losses.
+    index: Index, kept: Sequence[Descriptor], changed: Mapping[Digest, Descriptor], shape: Shape
+) -> tuple[bytes, MediaType, tuple[str, ...]]:
+    """Return bytes and type of ``index`` with the entries ``kept``, each pointing at what it became; and the losses.
 
     Where nothing changes the raw bytes are returned untouched.
+
+    Raises:
+        ContentError: it must change and may not.
     """
+    media_type = {"keep": index.media_type, "oci": OCI_INDEX, "docker": DOCKER_LIST}[shape.manifests]
     same = all(changed.get(entry.digest, entry).digest == entry.digest for entry in kept)
     if same and media_type == index.media_type and len(kept) == len(index.manifests):
-        return index.raw, ()
+        return index.raw, media_type, ()
+    if shape.preserve:
+        raise digest_lost(index.digest, index.media_type, media_type)
     oci = media_type == OCI_INDEX
     losses = _losses(index, kept, oci)
     made: Object = {"schemaVersion": 2, "mediaType": media_type}
@@ -35,7 +37,7 @@ def rebuild_index(
         for key in ("subject", "annotations"):
             if index.document.get(key):
                 made[key] = index.document[key]
-    return dump(made), losses
+    return dump(made), media_type, losses
 
 
 def _entry(old: Descriptor, new: Descriptor, oci: bool) -> Json:
