@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "copy": "copy one image",
     "inspect": "show what an image is",
     "list-tags": "list the tags of a repository, or the names in a docker-archive",
+    "delete": "delete an image from a registry or an OCI layout",
     "manifest-digest": "compute the digest of a manifest in a file",
     "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
 }

@@ -141,7 +141,7 @@ class Login:
         assert wanted is not None
         credentials = self._credentials(repository)
         realm = self._realm(wanted.parameters.get("realm", ""), credentials)
-        fields = {"scope": scope}
+        fields = {"scope": scope} if scope else {}
         if "service" in wanted.parameters:
             fields["service"] = wanted.parameters["service"]
         now = time.monotonic()

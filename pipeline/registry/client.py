@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, cast
 
 from transship.pipeline import digest as digests
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, TransportError, UsageError, shown
+from transship.pipeline.errors import ContentError, DeniedError, TransportError, UsageError, shown
 from transship.pipeline.manifest import views
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -141,15 +141,58 @@ class RegistryClient:
             target = self._next_page(answer, f"/v2/{repository}/", seen)
         return list(tags)
 
+    def delete_manifest(self, repository: str, digest: Digest) -> None:
+        """Delete a manifest, and with it every tag on it.
+
+        Raises:
+            NotFoundError: there is none.
+            DeniedError: credentials are missing or do not suffice.
+            TransportError: the registry failed, or does not allow it.
+        """
+        # "*" is what token servers agree on for more than pull and push.
+        scope = f"{_pull_scope(repository).removesuffix('pull')}*"
+        answer = self._ask("DELETE", repository, f"manifests/{digest}", _AGENT, http.MAX_ERROR, scope=scope)
+        if answer.status == 405:
+            raise TransportError(
+                answer.error().message, advice="this registry does not allow it; it can be a setting of the registry"
+            )
+        if answer.status not in (200, 202, 204):
+            raise answer.error()
+
+    def accepts_login(self) -> bool:
+        """Say whether the registry lets its user in; also true where it asks nobody who they are.
+
+        Raises:
+            TransportError: the registry failed, or is none.
+        """
+        try:
+            _expect(self._ask("GET", "", "", _JSON, MAX_DOCUMENT, scope=""), 200)
+        except DeniedError:
+            return False
+        return True
+
     def close(self) -> None:
         """Close idle connections and wake threads that wait; idempotent."""
         self._lanes.close()
 
-    def _ask(self, method: str, repository: str, target: str, headers: Mapping[str, str], limit: int | None) -> Answer:
-        """Return the answer, logging in as the registry asks; ``target`` is what follows the repository."""
-        scope = _pull_scope(repository)
+    def _ask(
+        self,
+        method: str,
+        repository: str,
+        target: str,
+        headers: Mapping[str, str],
+        limit: int | None,
+        *,
+        scope: str | None = None,
+    ) -> Answer:
+        """Return the answer, logging in as the registry asks; ``target`` is what follows the repository.
+
+        ``scope`` is what a token must allow, by default to pull; with no repository the API's root is asked.
+        """
+        scope = _pull_scope(repository) if scope is None else scope
         login = self._login or self._connected()
-        call = http.Call(method, Url(self._origin, f"/v2/{repository}/{target}"), headers, limit)
+        path = f"/v2/{repository}/{target}" if repository else "/v2/"
+        call = http.Call(method, Url(self._origin, path), headers, limit)
         began = time.monotonic()
         header = login.header(repository, scope)
         answer = http.send(self._lanes, call, header)

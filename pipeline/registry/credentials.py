@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from transship.pipeline.errors import UsageError, shown
 
 _MAX_FILE: Final = 4 << 20
-_DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
 class Credentials(NamedTuple):
@@ -80,8 +80,8 @@ class CredentialStore:
 
     def _search(self, registry: str, repository: str) -> Credentials | None:
         if self._documents is None:
-            self._documents = [(path, _load(path)) for path in self._files.paths if self._present(path)]
-        names = sorted(_DOCKER_HUB) if registry in _DOCKER_HUB else [registry]
+            self._documents = [(path, load_auth_file(path)) for path in self._files.paths if self._present(path)]
+        names = sorted(HUB_NAMES) if registry in HUB_NAMES else [registry]
         for path, document in self._documents:
             found = self._in_helpers(document, names) or _in_auths(path, document, names, repository)
             found = found or self._in_store(document, names)
@@ -132,7 +132,12 @@ def _from_helper(username: str, secret: str) -> Credentials:
     return Credentials(username, secret)
 
 
-def _load(path: Path) -> Mapping[str, object]:
+def load_auth_file(path: Path) -> dict[str, object]:
+    """Return the document of an auth file; the old ``.dockercfg`` in the form of the others.
+
+    Raises:
+        UsageError: it cannot be read, or is no JSON object of at most 4 MiB.
+    """
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_FILE + 1)

@@ -1,4 +1,4 @@
-"""Asking a credential helper: the ``get`` verb of docker-credential-helpers.
+"""Asking a credential helper, and giving it something to keep: the verbs of docker-credential-helpers.
 
 Helpers are found in absolute folders of PATH only, may take 10 seconds and say 64 KiB.
 """
@@ -28,15 +28,10 @@ def ask(name: str, server: str, environ: Mapping[str, str]) -> tuple[str, str] |
     Raises:
         UsageError: no such helper, or it fails, takes too long or says something else.
     """
-    what = f"credential helper docker-credential-{shown(name, 60)}"
-    program = _program(name, environ)
-    if program is None:
-        raise UsageError(f"{what} is not in PATH", advice="install it, or correct the auth file")
-    code, output = _run(program, server, environ, what)
-    if code:
-        if _NOT_FOUND in output.decode("utf-8", "replace").lower():
-            return None
-        raise UsageError(f"{what} failed with exit code {code} for {shown(server)}")
+    output = _answer(name, "get", server, server, environ)
+    if output is None:
+        return None
+    what = _named(name)
     try:
         answer = json.loads(output)
         username, secret = answer["Username"], answer["Secret"]
@@ -48,6 +43,35 @@ def ask(name: str, server: str, environ: Mapping[str, str]) -> tuple[str, str] |
     return (username, secret) if username or secret else None
 
 
+def keep(name: str, server: str, username: str, secret: str, environ: Mapping[str, str]) -> None:
+    """Give helper ``name`` credentials to keep for ``server``; raises as `ask`."""
+    document = {"ServerURL": server, "Username": username, "Secret": secret}
+    _answer(name, "store", json.dumps(document), server, environ)
+
+
+def forget(name: str, server: str, environ: Mapping[str, str]) -> bool:
+    """Make helper ``name`` forget ``server``; return whether it had something. Raises as `ask`."""
+    return _answer(name, "erase", server, server, environ) is not None
+
+
+def _named(name: str) -> str:
+    return f"credential helper docker-credential-{shown(name, 60)}"
+
+
+def _answer(name: str, verb: str, given: str, server: str, environ: Mapping[str, str]) -> bytes | None:
+    """Return what the helper says to ``verb``, None where it has no credentials."""
+    what = _named(name)
+    program = _program(name, environ)
+    if program is None:
+        raise UsageError(f"{what} is not in PATH", advice="install it, or correct the auth file")
+    code, output = _run([program, verb], given, server, environ, what)
+    if not code:
+        return output
+    if _NOT_FOUND in output.decode("utf-8", "replace").lower():
+        return None
+    raise UsageError(f"{what} failed with exit code {code} for {shown(server)}")
+
+
 def _program(name: str, environ: Mapping[str, str]) -> str | None:
     if not _NAME.fullmatch(name):
         return None
@@ -55,10 +79,10 @@ def _program(name: str, environ: Mapping[str, str]) -> str | None:
     return shutil.which(f"docker-credential-{name}", path=":".join(places)) if places else None
 
 
-def _run(program: str, server: str, environ: Mapping[str, str], what: str) -> tuple[int, bytes]:
+def _run(words: list[str], given: str, server: str, environ: Mapping[str, str], what: str) -> tuple[int, bytes]:
     timed_out = threading.Event()
     with subprocess.Popen(  # noqa: S603  (an absolute path; the name is checked)
-        [program, "get"],
+        words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -73,7 +97,7 @@ def _run(program: str, server: str, environ: Mapping[str, str], what: str) -> tu
         timer = threading.Timer(_TIMEOUT, stop)
         timer.start()
         try:
-            output = _converse(process, server)
+            output = _converse(process, given)
         finally:
             timer.cancel()
     if timed_out.is_set():
@@ -83,11 +107,11 @@ def _run(program: str, server: str, environ: Mapping[str, str], what: str) -> tu
     return process.returncode, output
 
 
-def _converse(process: "subprocess.Popen[bytes]", server: str) -> bytes:
+def _converse(process: "subprocess.Popen[bytes]", given: str) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):
-        process.stdin.write(server.encode())
+        process.stdin.write(given.encode())
         process.stdin.close()
     output = process.stdout.read(_MAX_OUTPUT + 1)
     if len(output) > _MAX_OUTPUT:

@@ -67,6 +67,11 @@ class Entries:
         kept = {key: found[key] for key in sorted(found) if key[0] or key[1] not in listed}
         return Entries(self._head, self._tail, kept)
 
+    def without(self, name: str, digest: str) -> "Entries":
+        """Return these but for the entry of that name ("" for none) and digest."""
+        kept = {key: entry for key, entry in self._found.items() if key != (name, digest)}
+        return Entries(self._head, self._tail, kept)
+
     def named(self, name: str) -> Object | None:
         """Return the one entry of that name, None where there is none, or several."""
         entry = self._names.get(name)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, sync_directory, write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -101,6 +102,32 @@ class IndexFile:
             if raw != old_raw:
                 write_durably(self._path / INDEX, raw)
             self._known = new, self._state()
+
+    def remove(
+        self, name: str, position: int | None, unneeded: Callable[[Descriptor, Sequence[Descriptor]], list[Path]]
+    ) -> Digest:
+        """Remove the entry that ``name`` or ``position`` means, then the files that are ``unneeded`` without it.
+
+        ``unneeded`` is asked with the entry and those that stay, before anything changes. Returns its digest.
+
+        Raises:
+            NotFoundError: there is no such entry, or no layout.
+            Error: as `add` does, and as ``unneeded`` does.
+        """
+        where = str(self._path)
+        with self._turn, self._locked():
+            raw, entries = self._read()
+            view = parse_index(raw or read_regular(self._path / INDEX, MAX_INDEX), where)
+            gone = choose(view, name, position, where)
+            kept = [entry for entry in view.manifests if (entry.name, entry.digest) != (gone.name, gone.digest)]
+            files = unneeded(gone, kept)
+            new = entries.without(gone.name, str(gone.digest))
+            write_durably(self._path / INDEX, new.raw(where))
+            self._known = new, self._state()
+            for file in files:
+                with at_disk(file):
+                    file.unlink(missing_ok=True)
+        return gone.digest
 
     def choose(self, name: str, position: int | None) -> Descriptor:
         """Return the entry that ``name`` or ``position`` means, as `layout.choose` does.

@@ -112,7 +112,7 @@ def _handler(hostile: Hostile) -> type[BaseHTTPRequestHandler]:
             hostile.seen.append(seen)
             self._send(Reply() if seen.target == "/v2/" else hostile.script(seen))
 
-        do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
+        do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)
