@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from support.raw_server import RawServer, answering
-from transship.pipeline.errors import ContentError, TransientError
-from transship.pipeline.registry.connection import Pool, Request, Timeouts
+from transship.pipeline.errors import ContentError, TransientError, TransportError
+from transship.pipeline.registry.connection import Pool, Timeouts
 from transship.pipeline.registry.faults import WireError, reason
 from transship.pipeline.registry.origin import Origin
+from transship.pipeline.registry.request import Request
 from transship.pipeline.registry.response import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -105,6 +106,20 @@ def test_a_stream_that_ends_before_its_length_is_an_error_and_no_request() -> No
         with pytest.raises(ContentError, match="ends 3 bytes before its length"):
             connections.ask(Request("PUT", "/x", {}, io.BytesIO(b"12345"), 8), SOON)
         assert len(server.received) <= 1
+
+
+def test_a_stream_that_cannot_be_read_is_not_taken_for_a_broken_connection() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    broken = Request("PUT", "/x", {}, Broken(), 8)
+    with (
+        answering([OK]) as server,
+        pool(server) as connections,
+        pytest.raises(TransportError, match="cannot read what is to be sent"),
+    ):
+        connections.ask(broken, SOON)
 
 
 def test_a_server_that_refuses_before_it_has_read_all_is_heard() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from types import MappingProxyType
 from typing import BinaryIO, Final, cast
 
 from transship.pipeline import digest as digests
@@ -53,14 +54,18 @@ class RegistryClient:
         settings: HostSettings,
         certificates: tls.Certificates,
         find: Callable[[str], Credentials | None],
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """``registry`` is host[:port] as references name it; ``find`` returns the credentials for a repository."""
+        """``registry`` is host[:port] as references name it; ``find`` returns the credentials for a repository.
+
+        ``environ`` may name proxies.
+        """
         self.registry = registry
         name = _HUB_API if registry == "docker.io" else registry
         self._secure = Origin.of_registry(name, "https")
         self._plain = Origin.of_registry(name, "http")
         self._settings = settings
-        self._lanes = Lanes(self._secure.host, settings, certificates)
+        self._lanes = Lanes(self._secure.host, settings, certificates, environ)
         self._find = find
         self._lock = threading.Lock()
         self._login: Login | None = None

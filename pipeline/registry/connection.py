@@ -5,24 +5,21 @@ What is sent is never chunked: a body comes with its length.
 
 import select
 import socket
-from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from transship.pipeline.errors import ContentError, TransientError
+from transship.pipeline.errors import TransientError
 from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.origin import Origin
+from transship.pipeline.registry.proxy import Proxy
+from transship.pipeline.registry.request import Request, send_body, send_head
 from transship.pipeline.registry.response import RawResponse, Response
 
 if TYPE_CHECKING:
     import ssl
 
-_PIECE: Final = 1 << 20
-_IN_A_TARGET: Final = "!#$%&'()*+,/:;=?@[]~"
 _SAFE: Final = frozenset({"GET", "HEAD"})
 """What may be sent again where the connection ended before an answer (RFC 9110, section 9.2.2)."""
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Timeouts(NamedTuple):
@@ -32,21 +29,15 @@ class Timeouts(NamedTuple):
     read: float
 
 
-class Request(NamedTuple):
-    """What to ask. A ``body`` that is a stream is read once, from where it stands, for ``length`` bytes."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | BinaryIO | None = None
-    length: int = 0
-
-
 class _Plain(HTTPConnection):
     response_class = RawResponse
     auto_open = 0
+    tunnels = False
 
     def connect(self) -> None:
+        if self.tunnels:
+            super().connect()
+            return
         # A host in bytes is none of the types declared, but is taken.
         address = (cast(str, _spelt_host(self.host)), self.port)
         self.sock = socket.create_connection(address, self.timeout)
@@ -62,8 +53,11 @@ class _Secure(_Plain):
 class Pool:
     """Connections to ``origin``, the one used last first. Thread-safe."""
 
-    def __init__(self, origin: Origin, limit: int, context: "ssl.SSLContext | None") -> None:
-        """``limit`` counts idle connections; ``context`` is for https."""
+    def __init__(
+        self, origin: Origin, limit: int, context: "ssl.SSLContext | None", proxy: Proxy | None = None
+    ) -> None:
+        """``limit`` counts idle connections; ``context`` is for https; ``proxy`` is what leads there, if anything."""
+        self._proxy = proxy
         self._origin = origin
         self._limit = limit
         self._context = context
@@ -78,6 +72,7 @@ class Pool:
         Raises:
             WireError: no connection, no TLS, no answer.
             ContentError: a stream ends before its length.
+            TransportError: a stream cannot be read.
             TransientError: the pool is closed.
         """
         connection = self._take()
@@ -119,13 +114,21 @@ class Pool:
 
     def _connect(self, timeouts: Timeouts) -> _Plain:
         kind = _Plain if self._context is None else _Secure
+        host, port = self._origin.host, self._origin.port
+        proxy = self._proxy
+        connection = None
         try:
-            connection = kind(self._origin.host, self._origin.port, timeout=timeouts.connect)
+            connection = kind(proxy.host if proxy else host, proxy.port if proxy else port, timeout=timeouts.connect)
+            if proxy and self._context is not None:
+                connection.set_tunnel(host, port, proxy.headers)
+                connection.tunnels = True
             connection.connect()
         except (OSError, HTTPException, UnicodeError) as error:
-            raise WireError(error, connected=False) from error
+            if connection is not None:
+                connection.close()
+            raise WireError(error, connected=False, via=str(proxy or "")) from error
         if self._context is not None:
-            name = _spelt_host(self._origin.host.rstrip("."))
+            name = _spelt_host(host.rstrip("."))
             try:
                 connection.sock = self._context.wrap_socket(connection.sock, server_hostname=name)
             except (OSError, ValueError) as error:
@@ -137,8 +140,8 @@ class Pool:
         answered = False
         try:
             connection.sock.settimeout(timeouts.read)
-            _send_head(connection, request)
-            whole = _send_body(connection, request, self._origin)
+            send_head(connection, self._addressed(request))
+            whole = send_body(connection, request, self._origin)
             wire = cast(RawResponse, connection.getresponse())
             answered = True
         except (OSError, HTTPException) as error:
@@ -155,6 +158,13 @@ class Pool:
 
         return Response(wire, done)
 
+    def _addressed(self, request: Request) -> Request:
+        """Return ``request`` as a proxy that is no tunnel wants it (RFC 9112, section 3.2.2)."""
+        if self._proxy is None or self._context is not None:
+            return request
+        headers = {**request.headers, **self._proxy.headers}
+        return request._replace(target=f"{self._origin}{request.target}", headers=headers)
+
 
 def _readable(sock: socket.socket) -> bool:
     poll = select.poll()
@@ -162,50 +172,6 @@ def _readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _send_head(connection: HTTPConnection, request: Request) -> None:
-    connection.putrequest(request.method, _spelt(request.target), skip_accept_encoding=True)
-    for name, value in request.headers.items():
-        connection.putheader(name, value)
-    if request.body is not None or request.method in _WITH_BODY:
-        length = len(request.body) if isinstance(request.body, bytes) else request.length
-        connection.putheader("Content-Length", str(length))
-    connection.endheaders()
-
-
-def _send_body(connection: HTTPConnection, request: Request, what: object) -> bool:
-    """Send the body; return False where the other side took no more of it, and may have said why."""
-    for piece in _pieces(request, what):
-        try:
-            connection.send(piece)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-    return True
-
-
-def _pieces(request: Request, what: object) -> Iterator[bytes | memoryview]:
-    body = request.body
-    if body is None:
-        return
-    if isinstance(body, bytes):
-        whole = memoryview(body)
-        yield from (whole[start : start + _PIECE] for start in range(0, len(body), _PIECE))
-        return
-    left = request.length
-    while left:
-        piece = body.read(min(left, _PIECE))
-        if not piece:
-            raise ContentError(f"{request.method} {what}: what is sent ends {left} bytes before its length")
-        left -= len(piece)
-        yield piece
-
-
 def _spelt_host(host: str) -> bytes | str:
     """Return ``host`` as it needs no look at what names there are beyond ASCII, a module of its own."""
     return host.encode() if host.isascii() else host
-
-
-def _spelt(target: str) -> str:
-    """Return ``target`` with the bytes escaped that a registry's redirect left as they are."""
-    if target.isascii() and target.isprintable() and " " not in target:
-        return target
-    return quote(target, _IN_A_TARGET, "latin-1", "replace")

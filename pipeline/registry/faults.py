@@ -10,13 +10,14 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAIL
 
 
 class WireError(Exception):
-    """No answer, or none to its end. ``connected`` says whether a connection came about."""
+    """No answer, or none to its end. ``connected`` says whether a connection came about, ``via`` names a proxy."""
 
-    def __init__(self, cause: Exception, *, connected: bool = True) -> None:
+    def __init__(self, cause: Exception, *, connected: bool = True, via: str = "") -> None:
         """``cause`` is what the socket, TLS or `http.client` raised."""
         super().__init__(cause)
         self.cause = cause
         self.connected = connected
+        self.via = via
 
 
 def turn(fault: WireError, what: str) -> TransportError:
@@ -34,6 +35,10 @@ def turn(fault: WireError, what: str) -> TransportError:
 
 def reason(fault: WireError) -> str:
     """Return what happened, in a few words."""
+    return _reason(fault) + (f" ({fault.via})" if fault.via else "")
+
+
+def _reason(fault: WireError) -> str:
     cause = fault.cause
     if isinstance(cause, (socket.gaierror, UnicodeError, InvalidURL)):
         return "the host name is not known"

@@ -11,10 +11,10 @@ from transship.pipeline.errors import TransientError, TransportError
 from transship.pipeline.registry import faults
 from transship.pipeline.registry.answer import TRANSIENT, Answer
 from transship.pipeline.registry.body import read_document, refuse_encoded
-from transship.pipeline.registry.connection import Request
 from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.lanes import Lane, Lanes
 from transship.pipeline.registry.origin import Url
+from transship.pipeline.registry.request import Request
 
 MAX_ERROR: Final = 64 << 10
 """Bytes of an answer that is no success."""

@@ -4,9 +4,10 @@ Only the registry's own host is shown client certificates; redirects and token s
 """
 
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from transship.pipeline.registry import tls
+from transship.pipeline.registry import proxy, tls
 from transship.pipeline.registry.connection import Pool
 from transship.pipeline.registry.origin import Origin
 from transship.pipeline.registry.pace import Pace
@@ -24,8 +25,11 @@ class Lane(NamedTuple):
 class Lanes:
     """Lanes by origin, opened when first needed. Thread-safe."""
 
-    def __init__(self, host: str, settings: HostSettings, certificates: tls.Certificates) -> None:
-        """``host`` is the registry's API host, without a port."""
+    def __init__(
+        self, host: str, settings: HostSettings, certificates: tls.Certificates, environ: Mapping[str, str]
+    ) -> None:
+        """``host`` is the registry's API host, without a port; ``environ`` may name proxies."""
+        self._environ = environ
         self.stopped = threading.Event()
         self._host = host
         self._settings = settings
@@ -37,7 +41,7 @@ class Lanes:
         """Return the lane of ``origin``.
 
         Raises:
-            UsageError: a certificate file cannot be loaded.
+            UsageError: a certificate file cannot be loaded, or a proxy is none.
         """
         lane = self._lanes.get(origin)
         if lane is None:
@@ -59,4 +63,4 @@ class Lanes:
         if origin.scheme == "https":
             verify = self._settings.tls_verify
             context = tls.context(self._certificates, verify=verify, with_pairs=origin.host == self._host)
-        return Lane(origin, Pool(origin, limit, context), pace)
+        return Lane(origin, Pool(origin, limit, context, proxy.choose(origin, self._environ)), pace)

@@ -4,10 +4,10 @@ from contextlib import suppress
 
 from transship.pipeline.errors import TransientError
 from transship.pipeline.registry import faults
-from transship.pipeline.registry.connection import Request
 from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.lanes import Lane, Lanes
 from transship.pipeline.registry.origin import Origin
+from transship.pipeline.registry.request import Request
 
 
 def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:

@@ -60,7 +60,7 @@ class Registries:
             certificates = tls.read(Path(settings.cert_dir))
         else:
             certificates = tls.find(name, tls.folders(self._environ))
-        return RegistryClient(name, settings, certificates, self._finder(name, settings))
+        return RegistryClient(name, settings, certificates, self._finder(name, settings), self._environ)
 
     def _finder(self, name: str, settings: HostSettings) -> Callable[[str], Credentials | None]:
         if settings.credentials or settings.anonymous or settings.token:

@@ -1,7 +1,7 @@
 """An answer as it comes off a connection: status, header fields, body. Source: RFC 9112, sections 2 to 7.
 
-The fields are read here, strictly and within limits, and not as mail: that costs a tenth. The body
-is left to `http.client`.
+The fields are read here, strictly and within limits, and not as mail: that is safer, and costs half.
+A body with a length is left to `http.client`.
 """
 
 import re
