@@ -39,6 +39,8 @@ def built(folder: Path, sizes: Sizes, wanted: set[Corpus], say: Callable[[str], 
     """
     folder.mkdir(parents=True, exist_ok=True)
     _same_sizes(folder, sizes)
+    # With the corpora kept, what an earlier benchmark wrote is not.
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
     local, scratch, quiet, logged = (folder / name for name in ("local", "scratch", "registry", "logged"))
     for path in (quiet / "data", logged):
         path.mkdir(parents=True, exist_ok=True)
