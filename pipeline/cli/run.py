@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transship.tasks.workspace import Connect, Workspace
 
 _SHOWN_FAILURES: Final = 20
+_M_ARENA_MAX: Final = -8
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
