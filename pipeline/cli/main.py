@@ -27,6 +27,8 @@ _COMMANDS: Final = {
     "list-tags": "list the tags of a repository, or the names in a docker-archive",
     "delete": "delete an image from a registry or an OCI layout",
     "manifest-digest": "compute the digest of a manifest in a file",
+    "login": "check credentials with a registry and keep them",
+    "logout": "forget the credentials for a registry",
     "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
 }
 _AS_SKOPEO: Final = frozenset({"inspect", "list-tags", "delete", "manifest-digest", "login", "logout", "sync"})

@@ -46,8 +46,9 @@ Script = Callable[[Seen], Reply]
 class Hostile:
     """A running server; ``script`` decides each answer, ``seen`` grows with each request."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, root: bool = False) -> None:
         self.script = script
+        self.root = root
         self.seen: list[Seen] = []
         self.server = _Server(("127.0.0.1", 0), _handler(self))
 
@@ -76,9 +77,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[Hostile]:
-    """Serve ``script``; any request for ``/v2/`` alone gets a 200 so that a probe for TLS falls back to HTTP."""
-    hostile = Hostile(script)
+def serving(script: Script, context: ssl.SSLContext | None = None, root: bool = False) -> Iterator[Hostile]:
+    """Serve ``script``; unless ``root``, ``/v2/`` alone gets a 200: a probe for TLS falls back to HTTP."""
+    hostile = Hostile(script, root)
     if context:
         hostile.server.socket = context.wrap_socket(hostile.server.socket, server_side=True)
     thread = threading.Thread(target=hostile.server.serve_forever, args=(0.02,), daemon=True)
@@ -110,7 +111,7 @@ def _handler(hostile: Hostile) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(self.command, self.path, headers, self.rfile.read(length))
             hostile.seen.append(seen)
-            self._send(Reply() if seen.target == "/v2/" else hostile.script(seen))
+            self._send(Reply() if seen.target == "/v2/" and not hostile.root else hostile.script(seen))
 
         do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
