@@ -4,6 +4,8 @@ Sources: distribution/reference for docker names; containers-transports(5) for t
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from transship.pipeline.digest import Digest
@@ -11,8 +13,10 @@ from transship.pipeline.errors import ContentError, UsageError, shown
 
 LAYOUTS: Final = frozenset({"oci", "oci-archive"})
 PATHS: Final = LAYOUTS | {"docker-archive", "dir"}
-OTHERS: Final = frozenset({"docker-daemon", "containers-storage", "sif", "tarball"})
-TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *sorted(OTHERS))
+_STORES: Final = ("containers-storage", "docker-daemon")
+TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *_STORES, "sif", "tarball")
+SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
+"""Transports that hold one platform of an image and give it back with another manifest: config and layers are kept."""
 
 _ALNUM: Final = "[A-Za-z0-9]+"
 _HOST: Final = re.compile(
@@ -105,6 +109,67 @@ class PathReference(_PathParts):
         return f"{self.transport}:{self.path}{suffix}"
 
 
+class DaemonReference(NamedTuple):
+    """An image of a Docker Engine: by ``name:tag`` or ``name@digest``, or by its ID where ``named`` is None."""
+
+    named: DockerReference | None
+    image_id: Digest | None = None
+
+    @property
+    def transport(self) -> str:
+        """``docker-daemon``."""
+        return "docker-daemon"
+
+    @property
+    def name(self) -> str:
+        """What the engine knows it by."""
+        return str(self.named).removeprefix("docker://") if self.named else str(self.image_id)
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.name}"
+
+
+class StorageReference(NamedTuple):
+    """An image in Podman's storage, by name, by ID, or both. Source: containers-transports(5)."""
+
+    store: "StorageLocation"
+    named: DockerReference | None
+    image_id: str = ""
+
+    @property
+    def transport(self) -> str:
+        """``containers-storage``."""
+        return "containers-storage"
+
+    @property
+    def name(self) -> str:
+        """``registry/repository`` with what there is of ``:tag`` and ``@digest``; empty without a name."""
+        if self.named is None:
+            return ""
+        tag = f":{self.named.tag}" if self.named.tag else ""
+        return f"{self.named.name}{tag}" + (f"@{self.named.digest}" if self.named.digest else "")
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.store}{self.name}" + (f"@{self.image_id}" if self.image_id else "")
+
+
+class StorageLocation(NamedTuple):
+    """Where a storage is: driver, root, run root and options of the driver; empty is the user's own."""
+
+    driver: str = ""
+    root: str = ""
+    run_root: str = ""
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not any(self):
+            return ""
+        driver = f"{self.driver}@" if self.driver else ""
+        run_root = f"+{self.run_root}" if self.run_root else ""
+        options = f":{','.join(self.options)}" if self.options else ""
+        return f"[{driver}{self.root}{run_root}{options}]"
+
+
 class OtherReference(NamedTuple):
     """A reference of a transport that is known by its grammar alone; ``rest`` is what follows the colon."""
 
@@ -115,7 +180,7 @@ class OtherReference(NamedTuple):
         return f"{self.transport}:{self.rest}"
 
 
-Reference: TypeAlias = DockerReference | PathReference | OtherReference
+Reference: TypeAlias = DockerReference | PathReference | DaemonReference | StorageReference | OtherReference
 
 
 def parse_reference(text: str) -> Reference:
@@ -140,9 +205,8 @@ def _parse_rest(transport: str, rest: str) -> Reference:
         if not rest.startswith("//"):
             raise UsageError("docker: is not followed by //", advice="expected docker://name[:tag] or name@digest")
         return DockerReference.parse(rest[2:])
-    if transport in OTHERS:
-        _CHECKS[transport](rest)
-        return OtherReference(transport, rest)
+    if transport in _PARSERS:
+        return _PARSERS[transport](rest)
     if transport == "dir":
         return PathReference(transport, rest)
     path, colon, name = rest.partition(":")
@@ -214,46 +278,60 @@ def _digest(text: str) -> Digest:
         raise UsageError(error.message, advice=error.advice) from error
 
 
-def _check_daemon(rest: str) -> None:
+def _daemon(rest: str) -> DaemonReference:
     if rest.startswith("sha256:"):
-        _digest(rest)
-        return
+        return DaemonReference(None, _digest(rest))
     found = _named(rest)
     if found.name == f"{_HUB}/library/sha256":
         raise UsageError("the name sha256 is reserved for image IDs", advice="expected sha256:<64 hex digits>")
     if bool(found.tag) == bool(found.digest):
         raise UsageError("needs either a tag or a digest", advice=f"expected {_SHAPES['docker-daemon']}")
+    return DaemonReference(found)
 
 
-def _check_storage(rest: str) -> None:
+def _storage(rest: str) -> StorageReference:
+    shape = f"expected {_SHAPES['containers-storage']}"
+    location = StorageLocation()
     if rest.startswith("["):
         store, bracket, rest = rest[1:].partition("]")
         if not bracket or not store:
-            raise UsageError("malformed store in brackets", advice=f"expected {_SHAPES['containers-storage']}")
-    name, at, last = rest.rpartition("@")
-    if at and _SHORT_ID.fullmatch(last):
-        rest = name
-    if rest:
-        _named(rest)
-    elif not at:
-        raise UsageError("no image is named", advice=f"expected {_SHAPES['containers-storage']}")
+            raise UsageError("malformed store in brackets", advice=shape)
+        location = _location(store)
+    name, at, image_id = rest.rpartition("@")
+    if not (at and _SHORT_ID.fullmatch(image_id)):
+        name, image_id = rest, ""
+    if not name:
+        if not image_id:
+            raise UsageError("no image is named", advice=shape)
+        return StorageReference(location, None, image_id)
+    found = _named(name)
+    return StorageReference(location, found if found.digest else found._replace(tag=found.tag or "latest"), image_id)
 
 
-def _check_sif(rest: str) -> None:
-    if not rest:
-        raise UsageError("path is missing", advice=f"expected {_SHAPES['sif']}")
+def _location(store: str) -> StorageLocation:
+    driver, at, places = store.partition("@") if "@" in store else ("", "", store)
+    places, _, options = places.partition(":")
+    root, _, run_root = places.partition("+")
+    if at and not (driver and places):
+        raise UsageError(f"malformed store [{shown(store)}]", advice="expected [driver@/root+/run/root:options]")
+    for path in (root, run_root):
+        if path and not path.startswith("/"):
+            raise UsageError(f"store [{shown(store)}]: {shown(path)!r} is no absolute path", advice="begin it with /")
+    return StorageLocation(driver, root, run_root, tuple(options.split(",")) if options else ())
 
 
-def _check_tarball(rest: str) -> None:
-    if not all(rest.split(":")):
-        raise UsageError("a path is empty", advice=f"expected {_SHAPES['tarball']}")
+def _other(transport: str, rest: str) -> OtherReference:
+    paths = rest.split(":") if transport == "tarball" else [rest]
+    if not all(paths):
+        raise UsageError("a path is missing or empty", advice=f"expected {_SHAPES[transport]}")
+    return OtherReference(transport, rest)
 
 
-_CHECKS: Final = {
-    "docker-daemon": _check_daemon,
-    "containers-storage": _check_storage,
-    "sif": _check_sif,
-    "tarball": _check_tarball,
+_PARSERS: Final[dict[str, Callable[[str], Reference]]] = {
+    "docker-daemon": _daemon,
+    "containers-storage": _storage,
+    "sif": partial(_other, "sif"),
+    "tarball": partial(_other, "tarball"),
 }
 _SHAPES: Final = {
     "oci": "oci:path[:name] or oci:path:@index",

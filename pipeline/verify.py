@@ -9,7 +9,7 @@ from transship.pipeline.digest import Digest, VerifyingReader
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
-from transship.pipeline.manifest.views import Index
+from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.transport import Source
 from transship.pipeline.tree import MAX_NESTING, named_blobs
 
@@ -175,3 +175,8 @@ def verify(
         walk.manifest(descriptor, 0)
         walk.finish()
     return Verified(descriptor, walk.manifests, walk.blobs, walk.bytes, tuple(walk.findings))
+
+
+def same_image(found: Manifest, wanted: Manifest) -> bool:
+    """Say whether two manifests are of one image: the same config, which names the content of all layers."""
+    return isinstance(found, Image) and isinstance(wanted, Image) and found.config.digest == wanted.config.digest

@@ -11,10 +11,13 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
 from transship.pipeline.reference import (
     TRANSPORTS,
+    DaemonReference,
     DockerReference,
     OtherReference,
     PathReference,
     Reference,
+    StorageLocation,
+    StorageReference,
     parse_reference,
 )
 
@@ -67,23 +70,53 @@ def test_path(text: str, transport: str, path: str, name: str, index: int | None
     assert parse_reference(str(found)) == found
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "docker-daemon:alpine:v1",
-        f"docker-daemon:alpine@sha256:{HEX}",
-        f"docker-daemon:sha256:{HEX}",
-        "containers-storage:alpine",
-        "containers-storage:[overlay@/var/lib+/run:opt=1]alpine:v1@abc123",
-        f"containers-storage:alpine:v1@sha256:{HEX}",
-        "containers-storage:@abc123",
-        "sif:a.sif",
-        "tarball:a.tar:-:b.tar",
-    ],
-)
+@pytest.mark.parametrize("text", ["sif:a.sif", "tarball:a.tar:-:b.tar"])
 def test_other(text: str) -> None:
     assert parse_reference(text) == OtherReference(*text.split(":", 1))
     assert str(parse_reference(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("docker-daemon:alpine:v1", "docker.io/library/alpine:v1"),
+        ("docker-daemon:x.y:5000/a/b:v1", "x.y:5000/a/b:v1"),
+        (f"docker-daemon:alpine@sha256:{HEX}", f"docker.io/library/alpine@sha256:{HEX}"),
+        (f"docker-daemon:sha256:{HEX}", f"sha256:{HEX}"),
+    ],
+)
+def test_image_of_an_engine_is_called_by_its_full_name_or_its_id(text: str, name: str) -> None:
+    found = parse_reference(text)
+    assert isinstance(found, DaemonReference)
+    assert found.name == name
+    assert parse_reference(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "store", "name", "image_id"),
+    [
+        ("alpine", StorageLocation(), "docker.io/library/alpine:latest", ""),
+        (f"alpine:v1@sha256:{HEX}", StorageLocation(), f"docker.io/library/alpine:v1@sha256:{HEX}", ""),
+        (f"localhost/a@sha256:{HEX}", StorageLocation(), f"localhost/a@sha256:{HEX}", ""),
+        ("@abc123", StorageLocation(), "", "abc123"),
+        ("[/lib]a@abc123", StorageLocation("", "/lib"), "docker.io/library/a:latest", "abc123"),
+        ("[vfs@/lib]a", StorageLocation("vfs", "/lib"), "docker.io/library/a:latest", ""),
+        ("[/lib+/run]a", StorageLocation("", "/lib", "/run"), "docker.io/library/a:latest", ""),
+        (
+            "[overlay@/lib+/run:a=1,b=2]a:v1@abc123",
+            StorageLocation("overlay", "/lib", "/run", ("a=1", "b=2")),
+            "docker.io/library/a:v1",
+            "abc123",
+        ),
+    ],
+)
+def test_image_of_a_storage_has_a_store_a_name_and_an_id(
+    text: str, store: StorageLocation, name: str, image_id: str
+) -> None:
+    found = parse_reference(f"containers-storage:{text}")
+    assert isinstance(found, StorageReference)
+    assert (found.store, found.name, found.image_id) == (store, name, image_id)
+    assert parse_reference(str(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -126,8 +159,13 @@ def test_other(text: str) -> None:
         ("docker-daemon:sha256:abc", "not a digest"),
         ("containers-storage:", "no image"),
         ("containers-storage:[x", "malformed store"),
-        ("sif:", "path is missing"),
-        ("tarball:a::b", "a path is empty"),
+        ("containers-storage:[]a", "malformed store"),
+        ("containers-storage:[@/lib]a", "malformed store"),
+        ("containers-storage:[vfs@]a", "malformed store"),
+        ("containers-storage:[lib]a", "no absolute path"),
+        ("containers-storage:[/lib+run]a", "no absolute path"),
+        ("sif:", "a path is missing"),
+        ("tarball:a::b", "a path is missing or empty"),
     ],
 )
 def test_refused(text: str, says: str) -> None:

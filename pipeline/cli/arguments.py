@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from transship.pipeline.cli import query_arguments, sync_arguments
-from transship.pipeline.cli.flags import reaching
+from transship.pipeline.cli.flags import elsewhere, reaching
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,8 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 def _verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="RUN|REFERENCE", nargs="+", help="run folder or name, or transport:reference")
-    reaching(parser, "")
+    reaching(parser)
+    elsewhere(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,7 @@ def _copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
     reaching(parser, "src-")
+    elsewhere(parser, "src-")
 
 
 def _port(text: str) -> int:

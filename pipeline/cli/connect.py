@@ -30,13 +30,20 @@ def connect(access: "Mapping[str, RegistryAccess]", default: HostSettings | None
 
 
 def source_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
-    """Return what the command line says of reaching a registry, in options with ``prefix`` (such as ``src-``)."""
+    """Return what the command line says of reaching a registry, in options with ``prefix`` (such as ``src-``).
+
+    Raises:
+        UsageError: an option that is not built.
+    """
     words = vars(options)
     name = prefix.replace("-", "_")
+    if words.get(f"{name}shared_blob_dir"):
+        raise UsageError(f"--{prefix}shared-blob-dir is not built yet", advice="leave it out")
     return HostSettings(
         tls_verify=words[f"{name}tls_verify"],
         cert_dir=words[f"{name}cert_dir"],
         authfile=words[f"{name}authfile"] or words.get("authfile", ""),
+        docker_host=words.get(f"{name}daemon_host", ""),
     )
 
 
@@ -48,8 +55,6 @@ def account_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
     """
     words = vars(options)
     name = prefix.replace("-", "_")
-    if words.get(f"{name}shared_blob_dir"):
-        raise UsageError(f"--{prefix}shared-blob-dir is not built yet", advice="leave it out")
     creds, user, password = (words[f"{name}{key}"] for key in ("creds", "username", "password"))
     anonymous = words[f"{name}no_creds"]
     if (creds is not None) + (user is not None or password is not None) + anonymous > 1:

@@ -53,7 +53,9 @@ def retrying(parser: argparse.ArgumentParser) -> None:
 
 def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Add the options of single transports."""
-    parser.add_argument(f"--{prefix}daemon-host", metavar="HOST", default="", help="for docker-daemon: only")
+    parser.add_argument(
+        f"--{prefix}daemon-host", metavar="HOST", default="", help="where the Docker Engine is (default: DOCKER_HOST)"
+    )
     parser.add_argument(f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="not built yet: an error")
 
 

@@ -37,12 +37,15 @@ class Shape(NamedTuple):
 def bounded(wish: Shape, transport: str) -> Shape:
     """Return ``wish`` as far as ``transport`` can hold it.
 
-    docker-archive is v2s2 with plain tars of one platform, whatever was wished: nothing else is readable there.
+    docker-archive and docker-daemon are v2s2 with plain tars of one platform, whatever was wished: nothing else is
+    readable there. containers-storage is any image of one platform.
 
     Raises:
         UsageError: a Docker format was asked for in an OCI layout.
     """
-    if transport == "docker-archive":
+    if transport == "containers-storage":
+        return wish._replace(single=True)
+    if transport in ("docker-archive", "docker-daemon"):
         return Shape("docker", wish.config, Compression.NONE, single=True, preserve=wish.preserve)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":

@@ -39,6 +39,11 @@ class Registries:
                 self._clients[name] = self._make(name)
             return self._clients[name]
 
+    @property
+    def docker_host(self) -> str:
+        """Where the Docker Engine is, by the settings or else the user's environment; empty where neither says."""
+        return self._default.docker_host or self._environ.get("DOCKER_HOST", "")
+
     def close(self) -> None:
         """Close all clients; idempotent."""
         with self._lock:

@@ -29,7 +29,8 @@ class HostSettings(NamedTuple):
     ``authfile`` replaces every other place credentials are looked for; ``credentials``, ``token``
     (a registry token sent as it is) and ``anonymous`` replace looking for them at all.
     ``cert_dir`` replaces the certs.d folders. ``concurrency`` counts requests at a time.
-    ``tls_verify`` false accepts any certificate and, where TLS fails, plain HTTP.
+    ``tls_verify`` false accepts any certificate and, where TLS fails, plain HTTP. ``docker_host`` is where the
+    Docker Engine is; empty leaves that to the environment.
     """
 
     tls_verify: bool = True
@@ -40,6 +41,7 @@ class HostSettings(NamedTuple):
     anonymous: bool = False
     concurrency: int = 8
     patience: Patience = Patience()
+    docker_host: str = ""
 
     def __repr__(self) -> str:
         shown = {**self._asdict(), "token": "..." if self.token else ""}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference, PathReference, Reference
+from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
 from transship.pipeline.transport import Sink, Source
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 _WRITABLE = "write to oci:, oci-archive:, docker-archive: or dir:"
-_READABLE = "read from docker://, oci:, oci-archive:, docker-archive: or dir:"
+_READABLE = "read from docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
 
 
 def open_source(reference: Reference, registries: "Registries") -> Source:
@@ -28,8 +28,20 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
         from transship.pipeline.transports.docker import DockerSource
 
         return DockerSource(registries.client(reference.registry), reference)
-    if not isinstance(reference, PathReference):
-        raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+    if isinstance(reference, DaemonReference):
+        from transship.pipeline.transports.docker_daemon import open_daemon
+
+        return open_daemon(reference, registries.docker_host)
+    if isinstance(reference, StorageReference):
+        from transship.pipeline.transports.containers_storage import open_storage
+
+        return open_storage(reference)
+    if isinstance(reference, PathReference):
+        return _open_file(reference)
+    raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+
+
+def _open_file(reference: PathReference) -> Source:
     path = Path(reference.path)
     if reference.transport == "oci":
         from transship.pipeline.transports.oci import OciSource
@@ -43,11 +55,9 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
         from transship.pipeline.transports.docker_archive import DockerArchiveSource
 
         return DockerArchiveSource(path, reference.name, reference.index)
-    if reference.transport == "dir":
-        from transship.pipeline.transports.directory import DirectorySource
+    from transship.pipeline.transports.directory import DirectorySource
 
-        return DirectorySource(path)
-    raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+    return DirectorySource(path)
 
 
 def open_sink(reference: Reference) -> Sink:
@@ -58,8 +68,12 @@ def open_sink(reference: Reference) -> Sink:
     Raises:
         UsageError: images cannot be written to that transport.
     """
-    if not isinstance(reference, PathReference):
-        raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+    if isinstance(reference, PathReference):
+        return _file_sink(reference)
+    raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+
+
+def _file_sink(reference: PathReference) -> Sink:
     path = Path(reference.path)
     if reference.transport == "oci":
         from transship.pipeline.transports.oci import OciSink
@@ -73,8 +87,6 @@ def open_sink(reference: Reference) -> Sink:
         from transship.pipeline.transports.docker_archive import DockerArchiveSink
 
         return DockerArchiveSink(path)
-    if reference.transport == "dir":
-        from transship.pipeline.transports.directory import DirectorySink
+    from transship.pipeline.transports.directory import DirectorySink
 
-        return DirectorySink(path)
-    raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+    return DirectorySink(path)

@@ -30,7 +30,7 @@ from transship.pipeline.transports.files import open_regular, read_regular
 
 VERSION: Final = "version"
 ROOT: Final = "manifest.json"
-_VERSION_RAW: Final = b"Directory Transport Version: 1.1\n"
+VERSION_RAW: Final = b"Directory Transport Version: 1.1\n"
 _VERSION_RAW_ANY_DIGEST: Final = b"Directory Transport Version: 1.2\n"
 _OURS: Final = re.compile(
     r"version|manifest\.json|signature-\d+|([a-z0-9]+-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-\d+)?", re.ASCII
@@ -46,7 +46,7 @@ class DirectorySource:
     def manifest(self, instance: Digest | None = None) -> Manifest:
         """Return a manifest, as `Source.manifest` says."""
         if instance is not None:
-            path = self._path / f"{_file_name(instance)}.manifest.json"
+            path = self._path / f"{file_name(instance)}.manifest.json"
             with suppress(NotFoundError):
                 raw = read_regular(path, MAX_DOCUMENT)
                 check(raw, instance, str(path))
@@ -62,7 +62,7 @@ class DirectorySource:
 
     def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
         """Open a blob, as `Source.blob` says."""
-        return open_regular(self._path / _file_name(wanted.digest), start)
+        return open_regular(self._path / file_name(wanted.digest), start)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -78,7 +78,7 @@ class DirectorySink:
         self._made = path
         self._handle = -1
         self._root: Digest | None = None
-        self._version = _VERSION_RAW
+        self._version = VERSION_RAW
 
     def __enter__(self) -> Self:
         """Make the folder aside.
@@ -99,7 +99,7 @@ class DirectorySink:
 
     def has(self, wanted: Descriptor) -> bool:
         """Say whether the blob was put already."""
-        return has_file(self._made / _file_name(wanted.digest), wanted.size)
+        return has_file(self._made / file_name(wanted.digest), wanted.size)
 
     def put_blob(self, content: StoredBlob) -> None:
         """Link or copy a blob in, as `Sink.put_blob` says."""
@@ -141,10 +141,11 @@ class DirectorySink:
     def _named(self, digest: Digest) -> str:
         if digest.algorithm != "sha256":
             self._version = _VERSION_RAW_ANY_DIGEST
-        return _file_name(digest)
+        return file_name(digest)
 
 
-def _file_name(digest: Digest) -> str:
+def file_name(digest: Digest) -> str:
+    """Return what the file of a blob is called."""
     return digest.hex if digest.algorithm == "sha256" else f"{digest.algorithm}-{digest.hex}"
 
 

@@ -52,10 +52,13 @@ class DockerArchiveSource:
     A layer's digest is the diff ID that the config says, so that whoever reads it checks that too.
     """
 
-    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
-        """Open the archive and read its manifest.json; raises as `Archive` and `Source.manifest` do."""
+    def __init__(self, path: Path, name: str = "", index: int | None = None, stream: "io.FileIO | None" = None) -> None:
+        """Open the archive and read its manifest.json; raises as `Archive` and `Source.manifest` do.
+
+        ``stream`` is the archive where it is open already; ``path`` then only says what it is.
+        """
         self._path = path
-        self._archive = Archive(path)
+        self._archive = Archive(path, stream)
         try:
             self._entry = _choose(_entries(self._archive, path), name, index, str(path))
         except BaseException:
@@ -223,7 +226,11 @@ class DockerArchiveSink:
         ]
         ordered = sorted(images, key=lambda image: (image["RepoTags"], image["Config"]))
         self._tar.add(MANIFEST, b"[%b]" % b",".join(dump(image) for image in ordered))
-        self._tar.write()
+        self.deliver(self._tar)
+
+    def deliver(self, tar: TarWriter) -> None:
+        """Put the finished archive where it belongs."""
+        tar.write()
 
     def _put(self, wanted: Descriptor, name: str) -> StoredBlob:
         blob = self._blobs.get(wanted.digest)

@@ -5,15 +5,38 @@ import os
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from transship.pipeline.compression import Compression, decompressed
 
-_SPOOLS: Final = 2
-"""Archives kept unpacked; each costs its size in the temporary folder until the process ends."""
 _MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
-_spools: Final[OrderedDict[tuple[int, ...], io.FileIO]] = OrderedDict()
-_lock: Final = threading.Lock()
+
+
+class Spools:
+    """The last few unnamed files that were costly to make; each takes its size on the disk until the process ends."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._files: OrderedDict[Hashable, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], io.FileIO]) -> io.FileIO:
+        """Return the file called ``key``, made now where it is not kept; one is made at a time. The caller closes it.
+
+        Raises what ``make`` does.
+        """
+        with self._lock:
+            if key not in self._files:
+                with make() as made:
+                    while len(self._files) >= self._count:
+                        os.close(self._files.popitem(last=False)[1])
+                    self._files[key] = os.dup(made.fileno())
+            self._files.move_to_end(key)
+            return io.FileIO(os.dup(self._files[key]))
+
+
+_unpacked_lately: Final = Spools(2)
 
 
 def seekable(stream: io.FileIO) -> io.FileIO:
@@ -33,7 +56,7 @@ def seekable(stream: io.FileIO) -> io.FileIO:
     if packed is Compression.NONE:
         return stream
     with stream:
-        return _unpacked_once(stream, packed)
+        return _unpacked_lately.get(identity(stream.fileno()), lambda: _unpacked(stream, packed))
 
 
 def packing(start: bytes) -> Compression:
@@ -45,17 +68,6 @@ def identity(handle: int) -> tuple[int, ...]:
     """Return what tells one content of an open file from another."""
     state = os.fstat(handle)
     return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-
-
-def _unpacked_once(stream: io.FileIO, packed: Compression) -> io.FileIO:
-    key = identity(stream.fileno())
-    with _lock:
-        if key not in _spools:
-            made = _unpacked(stream, packed)
-            while len(_spools) >= _SPOOLS:
-                _spools.popitem(last=False)[1].close()
-            _spools[key] = made
-        return io.FileIO(os.dup(_spools[key].fileno()))
 
 
 def _unpacked(stream: io.FileIO, packed: Compression) -> io.FileIO:

@@ -42,8 +42,10 @@ class Member(NamedTuple):
 class Archive:
     """An untrusted tar, plain or compressed, indexed by name. Reading from it is safe across threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stream: "io.FileIO | None" = None) -> None:
         """Open and index ``path``; a compressed or unseekable one is spooled to an unnamed temporary file, once.
+
+        ``stream`` is the file where it is open already, closed with this; ``path`` then only stands in messages.
 
         Raises:
             NotFoundError: there is no such file.
@@ -51,8 +53,9 @@ class Archive:
             TransportError: the disk refused.
         """
         self.path = path
+        self._stream: io.FileIO | None
         with at_disk(path):
-            self._stream: io.FileIO | None = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            self._stream = stream or io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         try:
             with at_disk(path):
                 self._stream = seekable(self._stream)

@@ -3,19 +3,22 @@
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.disk import at_disk, copy_range, sync_directory
-from transship.pipeline.errors import ConflictError, NotFoundError
+from transship.pipeline.errors import ConflictError, ContentError, NotFoundError
 from transship.pipeline.transports.rooms import Rooms
 from transship.pipeline.transports.spool import packing
 from transship.pipeline.transports.tar import BLOCK
 
 Content: TypeAlias = "bytes | Path | None"
+
+_END: Final = bytes(2 * BLOCK)
+_PIECE: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -46,6 +49,28 @@ class TarWriter:
         """Say whether ``name`` was added with ``size`` bytes."""
         return name in self._contents and self._contents[name][1] == size
 
+    @property
+    def size(self) -> int:
+        """How many bytes the archive has."""
+        return sum(BLOCK + size + -size % BLOCK for _, size in self._contents.values()) + len(_END)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of the archive, `size` in all, where nothing has a room.
+
+        Raises:
+            TransportError: the disk refused.
+            ContentError: a file is shorter than was said.
+        """
+        for name in sorted(self._contents):
+            content, size = self._contents[name]
+            yield _header(name, size)
+            if isinstance(content, Path):
+                yield from _read(content, size)
+            else:
+                yield content or b""
+            yield bytes(-size % BLOCK)
+        yield _END
+
     def write(self) -> None:
         """Write the archive beside its path and rename it there, durable on return.
 
@@ -58,7 +83,7 @@ class TarWriter:
                 with io.FileIO(rooms.handle, "w", closefd=False) as stream:
                     for name in sorted(self._contents):
                         _append(stream, rooms, name, *self._contents[name])
-                    _write_all(stream, bytes(2 * BLOCK))
+                    _write_all(stream, _END)
                 os.fsync(rooms.handle)
                 # Still claimed: nobody sweeps it away before it has its name.
                 os.rename(rooms.scratch, self.path)
@@ -96,10 +121,24 @@ def _is_header(block: bytes) -> bool:
     return True
 
 
-def _append(stream: io.FileIO, rooms: Rooms, name: str, content: Content, size: int) -> None:
+def _header(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o444
-    _write_all(stream, member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _read(path: Path, size: int) -> Iterator[bytes]:
+    left = size
+    with at_disk(path), path.open("rb", buffering=0) as stream:
+        while left and (piece := stream.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+    if left:
+        raise ContentError(f"{path}: ends {left} bytes before its size", advice="run again")
+
+
+def _append(stream: io.FileIO, rooms: Rooms, name: str, content: Content, size: int) -> None:
+    _write_all(stream, _header(name, size))
     if content is None:
         if not rooms.holds(name, size, stream.tell()):
             raise AssertionError(f"{name} is not where it was to be")

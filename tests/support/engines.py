@@ -51,15 +51,16 @@ def tool(*command: str | Path, timeout: float = 60) -> bytes:
 
 class Docker:
     def __init__(self, socket: Path) -> None:
-        self._socket = socket
+        self.host = f"unix://{socket}"
 
     def __call__(self, *command: str | Path) -> bytes:
-        return tool("docker", "-H", f"unix://{self._socket}", *command, timeout=_LONGEST)
+        return tool("docker", "-H", self.host, *command, timeout=_LONGEST)
 
 
 class Podman:
     def __init__(self, folder: Path) -> None:
-        places = ("--root", folder / "root", "--runroot", folder / "run", "--tmpdir", folder / "tmp")
+        self.store = f"[vfs@{folder / 'root'}+{folder / 'run'}]"
+        places = ("--root", folder / "root", "--runroot", folder / "run")
         self._options = (*places, "--storage-driver", "vfs")
 
     def __call__(self, *command: str | Path) -> bytes:

@@ -1,0 +1,129 @@
+"""Podman as a program: the stable way into a containers-storage, whose files have locks and drivers of their own."""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from transship.pipeline.disk import at_disk
+from transship.pipeline.errors import NotFoundError, TransientError, TransportError, shown
+from transship.pipeline.reference import StorageLocation, StorageReference
+
+_ASK_SECONDS: Final = 120.0
+_MOVE_SECONDS: Final = 3 * 3600.0
+_IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Podman:
+    """Podman on one storage. Safe across threads: Podman locks its storage itself."""
+
+    def __init__(self, store: StorageLocation) -> None:
+        """Find the program.
+
+        Raises:
+            TransportError: Podman is not installed.
+        """
+        self._store = store
+        program = shutil.which("podman")
+        if program is None:
+            raise TransportError(
+                "containers-storage: podman is not installed, or not in PATH",
+                advice="install podman: images are read and written by it",
+            )
+        self._words = [program, *_places(store)]
+
+    def image_id(self, reference: StorageReference) -> str:
+        """Return the whole ID of the image that the reference names.
+
+        Raises:
+            NotFoundError: there is none.
+            TransportError: Podman failed.
+        """
+        named = reference.image_id or _findable(reference)
+        done = self._run("image", "exists", named, seconds=_ASK_SECONDS)
+        if done.returncode == 1:
+            raise NotFoundError(f"{reference}: no such image", advice="see podman images")
+        self._succeeded(done, str(reference))
+        done = self._run("image", "inspect", "--format", "{{.ID}}", named, seconds=_ASK_SECONDS)
+        return self._id(self._succeeded(done, str(reference)), str(reference))
+
+    def save(self, image_id: str) -> io.FileIO:
+        """Return a docker archive of one image, an open file without a name.
+
+        It is the form in which Podman keeps every byte of the config; its OCI forms write a Docker config anew.
+
+        Raises:
+            TransportError: Podman failed, or the disk refused.
+        """
+        with at_disk(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="transship-") as folder:
+            path = f"{folder}/saved.tar"
+            done = self._run(
+                *("image", "save", "--quiet", "--format", "docker-archive", "--output", path, image_id),
+                seconds=_MOVE_SECONDS,
+            )
+            self._succeeded(done, f"image {image_id}")
+            return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def load(self, folder: Path) -> str:
+        """Load the image of a ``dir:`` folder, manifest as it is, without a name; return its ID.
+
+        Raises:
+            TransportError: Podman failed.
+        """
+        done = self._run("image", "load", "--quiet", "--input", str(folder), seconds=_MOVE_SECONDS)
+        return self._id(self._succeeded(done, "load"), "load")
+
+    def tag(self, image_id: str, name: str) -> None:
+        """Give an image a name, which another image may lose by it.
+
+        Raises:
+            TransportError: Podman failed.
+        """
+        self._succeeded(self._run("image", "tag", image_id, name, seconds=_ASK_SECONDS), name)
+
+    def check(self) -> None:
+        """Raise `TransportError` where Podman cannot open the storage."""
+        self._succeeded(self._run("image", "exists", "0" * 64, seconds=_ASK_SECONDS), "storage", good=(0, 1))
+
+    def _run(self, *words: str, seconds: float) -> "subprocess.CompletedProcess[bytes]":
+        try:
+            return subprocess.run(  # noqa: S603 # no shell; the words that the user chose stand after options
+                [*self._words, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TransientError(f"podman {words[1]}: no end after {seconds:.0f} s") from error
+        except OSError as error:
+            raise TransportError(f"podman: {error.strerror}") from error
+
+    def _succeeded(
+        self, done: "subprocess.CompletedProcess[bytes]", what: str, good: tuple[int, ...] = (0,)
+    ) -> "subprocess.CompletedProcess[bytes]":
+        if done.returncode not in good:
+            lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+            said = next((line for line in reversed(lines) if line.startswith("Error: ")), (lines or ["no reason"])[-1])
+            where = f" {self._store}" if any(self._store) else ""
+            raise TransportError(f"podman{where}: {what}: {shown(said.removeprefix('Error: '), 400)}")
+        return done
+
+    def _id(self, done: "subprocess.CompletedProcess[bytes]", what: str) -> str:
+        found = _IMAGE_ID.findall(done.stdout.decode("utf-8", "replace"))
+        if len(found) != 1:
+            raise TransportError(f"podman: {what}: said no image ID, but {shown(str(done.stdout[:200]))}")
+        return str(found[0])
+
+
+def _places(store: StorageLocation) -> list[str]:
+    """Return the store as options that stand before any command."""
+    said = (("--storage-driver", store.driver), ("--root", store.root), ("--runroot", store.run_root))
+    words = [word for option, value in said if value for word in (option, value)]
+    return [*words, *(word for option in store.options for word in ("--storage-opt", option))]
+
+
+def _findable(reference: StorageReference) -> str:
+    """Return the name without the tag where there is a digest too: Podman takes one of them."""
+    named = reference.named
+    return f"{named.name}@{named.digest}" if named and named.digest else reference.name

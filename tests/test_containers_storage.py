@@ -1,0 +1,105 @@
+"""``containers-storage:`` with a real Podman, both ways; and what is said where there is none, or it refuses."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.acceptance import document, skopeo
+from support.command import command
+from support.corpus import Sample, corpus, push, sha256
+from support.engines import Podman, podman_storage
+from support.registry_server import running
+
+SIZE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Podman]:
+    with podman_storage() as storage:
+        yield storage
+
+
+@pytest.fixture(scope="module")
+def images() -> list[Sample]:
+    return corpus(2, SIZE)
+
+
+@pytest.fixture(scope="module")
+def image(images: list[Sample]) -> Sample:
+    return images[0]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory, images: list[Sample]) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("registry")) as server:
+        for image in images:
+            push(server.name, image)
+        yield server.name
+
+
+@pytest.fixture(scope="module")
+def loaded(podman: Podman, registry: str, image: Sample, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image in the storage."""
+    folder = tmp_path_factory.mktemp("copy")
+    source = f"docker://{registry}/{image.repository}:{image.tag}"
+    done = command(folder, "copy", "--src-tls-verify=false", source, "dir:image")
+    assert done.returncode == 0, done.stderr
+    podman("tag", podman("load", "-q", "-i", folder / "image").decode().split(":")[-1].strip(), "x.example/copied:v1")
+    return "x.example/copied:v1"
+
+
+def test_image_of_the_storage_becomes_a_layout_with_its_config_and_plain_layers(
+    podman: Podman, loaded: str, image: Sample, tmp_path: Path
+) -> None:
+    done = command(tmp_path, "copy", "-f", "oci", f"containers-storage:{podman.store}{loaded}", "oci:out:v1")
+    assert done.returncode == 0, done.stderr
+    layout = f"oci:{tmp_path / 'out'}:v1"
+    assert skopeo("inspect", "--raw", "--config", layout) == image.blobs[0]
+    layers = [layer["digest"] for layer in document(skopeo("inspect", "--raw", layout))["layers"]]
+    assert layers == document(image.blobs[0])["rootfs"]["diff_ids"]
+
+
+def test_image_is_found_by_its_id_whole_or_short(podman: Podman, loaded: str, image: Sample, tmp_path: Path) -> None:
+    assert loaded
+    image_id = sha256(image.blobs[0]).removeprefix("sha256:")
+    references = [f"containers-storage:{podman.store}@{text}" for text in (image_id, image_id[:12])]
+    done = command(tmp_path, "verify", *references)
+    assert (done.returncode, done.stdout) == (0, "2 images verified, 0 not\n"), done.stderr
+
+
+def test_image_is_found_by_the_digest_of_its_manifest(
+    podman: Podman, loaded: str, image: Sample, tmp_path: Path
+) -> None:
+    name = f"{podman.store}{loaded}@{sha256(image.manifest)}"
+    done = command(tmp_path, "verify", f"containers-storage:{name}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_image_that_the_storage_does_not_have_is_not_found(podman: Podman, tmp_path: Path) -> None:
+    done = command(tmp_path, "copy", f"containers-storage:{podman.store}nosuch:v1", "dir:out")
+    assert done.returncode == 2
+    assert done.stderr.endswith("docker.io/library/nosuch:v1: no such image; see podman images\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_podman_refuses_is_one_line(tmp_path: Path) -> None:
+    done = command(tmp_path, "copy", f"containers-storage:[nodriver@{tmp_path}/root+{tmp_path}/run]a:v1", "dir:out")
+    assert done.returncode == 1
+    assert "podman [nodriver@" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("containers-storage:a:v1", "dir:out")])
+def test_podman_that_is_not_installed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    done = command(tmp_path, "copy", *words)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "transship: containers-storage: podman is not installed, or not in PATH; "
+        "install podman: images are read and written by it\n"
+    )

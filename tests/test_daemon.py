@@ -1,0 +1,160 @@
+"""``docker-daemon:`` with a real Docker Engine, both ways; and what is said where there is none, or it refuses."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from support.acceptance import document, skopeo
+from support.command import command
+from support.corpus import Sample, corpus, push, sha256
+from support.engines import Docker, docker_engine
+from support.registry_server import running
+
+SIZE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    with docker_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def image() -> Sample:
+    return corpus(2, SIZE)[0]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory, image: Sample) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("registry")) as server:
+        push(server.name, image)
+        yield server.name
+
+
+@pytest.fixture(scope="module")
+def loaded(docker: Docker, registry: str, image: Sample, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of the image in the engine."""
+    source = f"docker://{registry}/{image.repository}:{image.tag}"
+    folder = tmp_path_factory.mktemp("copy")
+    done = command(folder, "copy", "--src-tls-verify=false", source, "docker-archive:a.tar:copied:v1")
+    assert done.returncode == 0, done.stderr
+    docker("load", "-i", folder / "a.tar")
+    return "copied:v1"
+
+
+def test_engine_has_the_config_and_the_layers_of_the_source(docker: Docker, loaded: str, image: Sample) -> None:
+    [shown] = document(docker("image", "inspect", loaded))
+    assert shown["Id"] == sha256(image.blobs[0])
+    assert shown["RootFS"]["Layers"] == document(image.blobs[0])["rootfs"]["diff_ids"]
+
+
+def test_image_of_the_engine_becomes_a_layout_with_its_config_and_plain_layers(
+    docker: Docker, loaded: str, image: Sample, tmp_path: Path
+) -> None:
+    words = ("copy", "-f", "oci", "--src-daemon-host", docker.host, f"docker-daemon:{loaded}", "oci:out:v1")
+    done = command(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    layout = f"oci:{tmp_path / 'out'}:v1"
+    assert skopeo("inspect", "--raw", "--config", layout) == image.blobs[0]
+    layers = [layer["digest"] for layer in document(skopeo("inspect", "--raw", layout))["layers"]]
+    assert layers == document(image.blobs[0])["rootfs"]["diff_ids"]
+
+
+def test_image_is_found_by_its_id(docker: Docker, loaded: str, image: Sample, tmp_path: Path) -> None:
+    assert loaded
+    done = command(tmp_path, "verify", "--daemon-host", docker.host, f"docker-daemon:{sha256(image.blobs[0])}")
+    assert (done.returncode, done.stdout) == (0, "1 images verified, 0 not\n"), done.stderr
+
+
+def test_docker_host_says_where_the_engine_is(
+    docker: Docker, loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker.host)
+    done = command(tmp_path, "copy", f"docker-daemon:{loaded}", "dir:out")
+    assert done.returncode == 0, done.stderr
+
+
+def test_image_that_the_engine_does_not_have_is_not_found(docker: Docker, tmp_path: Path) -> None:
+    done = command(tmp_path, "copy", "--src-daemon-host", docker.host, "docker-daemon:nosuch:v1", "dir:out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("transship: docker-daemon:docker.io/library/nosuch:v1: ")
+    assert "No such image" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "says"),
+    [
+        ("unix:///nowhere/docker.sock", 1, "no Docker Engine at unix:///nowhere/docker.sock: no such socket"),
+        ("tcp://127.0.0.1:1", 1, "no Docker Engine at tcp://127.0.0.1:1: Connection refused"),
+        ("ssh://somewhere", 2, "'ssh://somewhere': cannot be reached that way"),
+        ("tcp://host:port", 2, "cannot be reached that way"),
+    ],
+)
+def test_engine_that_is_not_there_is_one_line(tmp_path: Path, host: str, code: int, says: str) -> None:
+    done = command(tmp_path, "copy", "--src-daemon-host", host, "docker-daemon:a:v1", "dir:out")
+    assert done.returncode == code
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def pretending(answers: dict[str, tuple[int, bytes]], api: str = "1.41") -> Iterator[str]:
+    """Run an engine that gives just these answers, by the end of the path; yield its host."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found = [answer for end, answer in answers.items() if self.path.endswith(end)]
+            status, raw = found[0] if found else (200, b"OK")
+            self.send_response(status)
+            self.send_header("Api-Version", api)
+            self.send_header("Content-Length", str(len(raw) if status != 206 else len(raw) + 1))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+KNOWN = {"/json": (200, b'{"Id": "sha256:abc"}')}
+
+
+@pytest.mark.parametrize(
+    ("answers", "api", "says"),
+    [
+        ({}, "", "is no Docker Engine"),
+        ({"/json": (500, b'{"message": "out of\\u001b order"}')}, "1.41", "out of\\x1b order (500)"),
+        ({"/json": (200, b"[]")}, "1.41", "has no ID"),
+        ({**KNOWN, "/get": (206, b"cut short")}, "1.41", "broke off"),
+        ({**KNOWN, "/get": (200, b"")}, "1.41", "empty, not a tar"),
+        ({**KNOWN, "/get": (200, b"x" * 5000)}, "1.41", "no tar header at byte 0"),
+    ],
+)
+def test_engine_that_misbehaves_is_one_line_and_leaves_nothing(
+    tmp_path: Path, answers: dict[str, tuple[int, bytes]], api: str, says: str
+) -> None:
+    with pretending(answers, api) as host:
+        done = command(tmp_path, "copy", "--src-daemon-host", host, "docker-daemon:a:v1", "dir:out")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
