@@ -13,6 +13,8 @@ import pytest
 from support.command import await_lock, begin, command, tree
 from support.corpus import pack, push, sample
 from support.registry_server import RegistryServer, running
+from transship.pipeline.cli.run import processes_for
+from transship.pipeline.jobs import ImageJob, Plan
 from transship.tasks.processes import Events, fan_out
 from transship.tasks.share import Share
 
@@ -211,3 +213,12 @@ def test_failures_in_any_process_are_named_and_hold_back_their_archive_only(tmp_
     assert all("404" in message for message in failed.values()), failed
     assert done.stdout.startswith(f"{2 * (IMAGES - 2)} images verified, {IMAGES + 4} not")
     assert not (work / "out/all.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "processes"), [(1, 0, 1), (63, 0, 1), (64, 0, 2), (64, 3, 3), (999, 0, 3)]
+)
+def test_a_second_process_is_for_many_images_or_who_asks_for_it(monkeypatch, images, wanted, processes):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    jobs = [ImageJob(f"docker://host/app{n}:v1", "host") for n in range(images)]
+    assert processes_for(Plan("p", "d", {job.key: job for job in jobs}, {}), wanted) == processes

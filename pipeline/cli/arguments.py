@@ -14,7 +14,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
     parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
     parser.add_argument(
-        "--processes", metavar="N", type=_positive, default=0, help="processes to share the work (default: one a core)"
+        "--processes",
+        metavar="N",
+        type=_positive,
+        default=0,
+        help="processes to share the work (default: one a core, where there are images enough)",
     )
     parser.add_argument(
         "--scheduler", metavar="URL", default="", help="share the run with other machines by the luigid there"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transship.tasks.workspace import Connect, Workspace
 
 _SHOWN_FAILURES: Final = 20
+_IMAGES_PER_PROCESS: Final = 32
+"""A second process costs what 32 tiny images do, and hashes again what its images share with those of the first."""
 _M_ARENA_MAX: Final = -8
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -99,12 +101,14 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     from transship.tasks.run import execute, join, refresh  # noqa: PLC0415
 
     plan = workspace.plan
-    threads, processes = options.workers or default_workers(), processes_for(plan, options.processes)
+    threads, wanted = options.workers or default_workers(), options.processes
     heard = announce(plan, progress)
     if options.scheduler:
-        return join(workspace, threads, heard, url=options.scheduler, processes=processes)
+        shared = processes_for(plan, wanted or _cores())
+        return join(workspace, threads, heard, url=options.scheduler, processes=shared)
     if options.refresh:
         print(f"{refresh(workspace)} images changed at their source", file=sys.stderr)
+    processes = processes_for(plan, wanted)
     return execute(workspace, threads, heard, processes=processes, fail_fast=options.fail_fast)
 
 
@@ -118,11 +122,15 @@ def _cores() -> int:
 
 
 def processes_for(plan: Plan, wanted: int) -> int:
-    """Return how many processes may share the work: each needs a connection to every registry."""
+    """Return how many processes may share the work: ``wanted``, or as many as are worth it where that is 0.
+
+    Each needs a connection to every registry.
+    """
     from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
 
     connections = [access.concurrency for access in plan.registries.values()]
-    return min([wanted or _cores(), HostSettings().concurrency, *connections])
+    wanted = wanted or max(1, min(_cores(), len(plan.images) // _IMAGES_PER_PROCESS))
+    return min([wanted, HostSettings().concurrency, *connections])
 
 
 def _connect(plan: Plan) -> "Connect":
