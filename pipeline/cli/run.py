@@ -1,6 +1,7 @@
 """``transship run``: the main job."""
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -53,7 +54,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
-    allow_files()
+    set_limits()
     shared = bool(options.scheduler)
     if not shared:
         plan, fresh = _plan(options, path, digest, root)
@@ -152,11 +153,16 @@ def blob_threads() -> int:
     return max(4, min(32, 2 * _cores()))
 
 
-def allow_files() -> None:
-    """Let this process have as many open files as it may: an image at work has about ten."""
+def set_limits() -> None:
+    """Let this process have as many open files as it may, an image at work has about ten; and two heaps.
+
+    glibc gives each thread a heap of its own, and none gives back what it once grew to.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def announce(plan: Plan, progress: Progress) -> "OnDelivery":

@@ -165,11 +165,11 @@ def _plan(request: _Request, missed: list[Error]) -> Plan:
 
 def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outcome":
     from transship.pipeline.cli.progress import make_progress  # noqa: PLC0415
-    from transship.pipeline.cli.run import allow_files, announce, blob_threads, default_workers, processes_for  # noqa: PLC0415
+    from transship.pipeline.cli.run import announce, blob_threads, default_workers, processes_for, set_limits  # noqa: PLC0415
     from transship.tasks.run import execute, forget_replaced, refresh  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
-    allow_files()
+    set_limits()
     progress = make_progress(request.options.progress, len(plan.deliveries))
     workspace = Workspace(root, plan, request.connect, blob_threads(), progress.bytes)
     try:
