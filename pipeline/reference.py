@@ -110,10 +110,14 @@ class PathReference(_PathParts):
 
 
 class DaemonReference(NamedTuple):
-    """An image of a Docker Engine: by ``name:tag`` or ``name@digest``, or by its ID where ``named`` is None."""
+    """An image of a Docker Engine: by ``name:tag`` or ``name@digest``, or by its ID where ``named`` is None.
+
+    ``host`` is where the engine is; a reference as text never says it.
+    """
 
     named: DockerReference | None
     image_id: Digest | None = None
+    host: str = ""
 
     @property
     def transport(self) -> str:

@@ -39,15 +39,33 @@ def registry(tmp_path_factory: pytest.TempPathFactory, images: list[Sample]) -> 
         yield server.name
 
 
+def copied(folder: Path, registry: str, image: Sample, target: str, *options: str) -> None:
+    source = f"docker://{registry}/{image.repository}:{image.tag}"
+    done = command(folder, "copy", "--src-tls-verify=false", *options, source, f"containers-storage:{target}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture(scope="module")
 def loaded(podman: Podman, registry: str, image: Sample, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image in the storage."""
-    folder = tmp_path_factory.mktemp("copy")
-    source = f"docker://{registry}/{image.repository}:{image.tag}"
-    done = command(folder, "copy", "--src-tls-verify=false", source, "dir:image")
-    assert done.returncode == 0, done.stderr
-    podman("tag", podman("load", "-q", "-i", folder / "image").decode().split(":")[-1].strip(), "x.example/copied:v1")
+    """The image in the storage, copied there from the registry."""
+    copied(tmp_path_factory.mktemp("copy"), registry, image, f"{podman.store}x.example/copied:v1")
     return "x.example/copied:v1"
+
+
+def test_storage_has_the_manifest_the_config_and_the_layers_of_the_source(
+    podman: Podman, loaded: str, image: Sample
+) -> None:
+    [shown] = document(podman("image", "inspect", loaded))
+    assert shown["Id"] == sha256(image.blobs[0]).removeprefix("sha256:")
+    assert shown["Digest"] == sha256(image.manifest)
+    assert shown["RootFS"]["Layers"] == document(image.blobs[0])["rootfs"]["diff_ids"]
+    assert shown["RepoTags"] == [loaded]
+
+
+def test_healthcheck_of_a_docker_image_is_kept(podman: Podman, loaded: str, image: Sample) -> None:
+    [shown] = document(podman("image", "inspect", loaded))
+    assert shown["Healthcheck"] == document(image.blobs[0])["config"]["Healthcheck"]
 
 
 def test_image_of_the_storage_becomes_a_layout_with_its_config_and_plain_layers(
@@ -59,6 +77,16 @@ def test_image_of_the_storage_becomes_a_layout_with_its_config_and_plain_layers(
     assert skopeo("inspect", "--raw", "--config", layout) == image.blobs[0]
     layers = [layer["digest"] for layer in document(skopeo("inspect", "--raw", layout))["layers"]]
     assert layers == document(image.blobs[0])["rootfs"]["diff_ids"]
+
+
+def test_copy_into_oci_form_is_oci_in_the_storage(
+    podman: Podman, registry: str, images: list[Sample], tmp_path: Path
+) -> None:
+    copied(tmp_path, registry, images[1], f"{podman.store}multi:v1", "-f", "oci", "--platform", "linux/arm64")
+    config = document(images[1].children[1])["config"]["digest"]
+    [shown] = document(podman("image", "inspect", "docker.io/library/multi:v1"))
+    assert (shown["ManifestType"], shown["Architecture"]) == ("application/vnd.oci.image.manifest.v1+json", "arm64")
+    assert f"sha256:{shown['Id']}" == config
 
 
 def test_image_is_found_by_its_id_whole_or_short(podman: Podman, loaded: str, image: Sample, tmp_path: Path) -> None:
@@ -92,7 +120,7 @@ def test_what_podman_refuses_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [("containers-storage:a:v1", "dir:out")])
+@pytest.mark.parametrize("words", [("containers-storage:a:v1", "dir:out"), ("dir:nowhere", "containers-storage:a:v1")])
 def test_podman_that_is_not_installed_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
 ) -> None:
@@ -103,3 +131,10 @@ def test_podman_that_is_not_installed_is_one_line(
         "transship: containers-storage: podman is not installed, or not in PATH; "
         "install podman: images are read and written by it\n"
     )
+
+
+@pytest.mark.parametrize("target", ["@abc123", f"a@sha256:{'0' * 64}"])
+def test_only_a_name_with_a_tag_can_be_written(podman: Podman, tmp_path: Path, target: str) -> None:
+    done = command(tmp_path, "copy", "dir:nowhere", f"containers-storage:{podman.store}{target}")
+    assert done.returncode == 2
+    assert "expected containers-storage:[store]name:tag" in done.stderr

@@ -37,13 +37,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory, image: Sample) -> Iterato
 
 @pytest.fixture(scope="module")
 def loaded(docker: Docker, registry: str, image: Sample, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the image in the engine."""
+    """The name of the image in the engine, copied there from the registry."""
     source = f"docker://{registry}/{image.repository}:{image.tag}"
-    folder = tmp_path_factory.mktemp("copy")
-    done = command(folder, "copy", "--src-tls-verify=false", source, "docker-archive:a.tar:copied:v1")
+    done = command(
+        tmp_path_factory.mktemp("copy"),
+        *("copy", "--src-tls-verify=false", "--dest-daemon-host", docker.host, source, "docker-daemon:copied:v1"),
+    )
     assert done.returncode == 0, done.stderr
-    docker("load", "-i", folder / "a.tar")
     return "copied:v1"
+
+
+def test_engine_runs_what_was_copied_from_a_registry(docker: Docker, loaded: str, image: Sample) -> None:
+    assert docker("run", "--rm", "--network", "none", loaded).decode() == f"{image.prints}\n"
 
 
 def test_engine_has_the_config_and_the_layers_of_the_source(docker: Docker, loaded: str, image: Sample) -> None:
@@ -104,6 +109,27 @@ def test_engine_that_is_not_there_is_one_line(tmp_path: Path, host: str, code: i
     assert list(tmp_path.iterdir()) == []
 
 
+def test_destination_engine_that_is_not_there_is_found_before_anything_is_fetched(tmp_path: Path) -> None:
+    words = ("--dest-daemon-host", "unix:///nowhere/docker.sock", f"oci:{tmp_path}/none:v1", "docker-daemon:a:v1")
+    done = command(tmp_path, "copy", *words)
+    assert done.returncode == 1
+    assert "none" not in done.stderr
+    assert "no Docker Engine at unix:///nowhere/docker.sock" in done.stderr
+
+
+@pytest.mark.parametrize("target", [f"docker-daemon:sha256:{'0' * 64}", f"docker-daemon:a@sha256:{'0' * 64}"])
+def test_only_a_name_with_a_tag_can_be_written(docker: Docker, tmp_path: Path, target: str) -> None:
+    done = command(tmp_path, "copy", "--dest-daemon-host", docker.host, "dir:nowhere", target)
+    assert done.returncode == 2
+    assert "expected docker-daemon:name:tag" in done.stderr
+
+
+def test_all_platforms_do_not_fit_into_an_engine(docker: Docker, tmp_path: Path) -> None:
+    done = command(tmp_path, "copy", "--all", "--dest-daemon-host", docker.host, "dir:nowhere", "docker-daemon:a:v1")
+    assert done.returncode == 2
+    assert "holds one platform" in done.stderr
+
+
 @contextlib.contextmanager
 def pretending(answers: dict[str, tuple[int, bytes]], api: str = "1.41") -> Iterator[str]:
     """Run an engine that gives just these answers, by the end of the path; yield its host."""
@@ -158,3 +184,23 @@ def test_engine_that_misbehaves_is_one_line_and_leaves_nothing(
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((200, b'{"stream": "Loading"}\r\n{"errorDetail": {"message": "no space"}, "error": "no space"}'), "no space"),
+        ((200, b'{"errorDetail": {"message": "bad layer"}}'), "did not load: bad layer"),
+        ((503, b"come later"), "come later (503)"),
+    ],
+)
+def test_what_the_engine_says_while_it_loads_is_an_error(
+    registry: str, image: Sample, tmp_path: Path, answer: tuple[int, bytes], says: str
+) -> None:
+    source = f"docker://{registry}/{image.repository}:{image.tag}"
+    with pretending({"quiet=1": answer}) as host:
+        words = ("--src-tls-verify=false", "--dest-daemon-host", host, source, "docker-daemon:a:v1")
+        done = command(tmp_path, "copy", *words)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -71,6 +71,7 @@ def _copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
     reaching(parser, "src-")
     elsewhere(parser, "src-")
+    elsewhere(parser, "dest-")
 
 
 def _port(text: str) -> int:

@@ -1,6 +1,7 @@
 """``transship copy``: one image, no run folder."""
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from transship.pipeline.cli.connect import connect, source_settings, wanted_platform
 from transship.pipeline.compression import Compression
@@ -27,33 +28,41 @@ from transship.pipeline.copy import (
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, UsageError
-from transship.pipeline.reference import PathReference, Reference, parse_reference
+from transship.pipeline.reference import (
+    SINGLE,
+    DaemonReference,
+    PathReference,
+    Reference,
+    StorageReference,
+    parse_reference,
+)
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
 from transship.pipeline.transport import WrongSizeError
 from transship.pipeline.transports import open_sink, open_source
-from transship.pipeline.tree import Selection, blobs
-from transship.pipeline.verify import verify
+from transship.pipeline.tree import Selection, blobs, load
+from transship.pipeline.verify import same_image, verify
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 _AT_ONCE: Final = 4
 """Layers read, repacked or verified at the same time."""
-_ARCHIVES: Final = frozenset({"docker-archive", "oci-archive"})
+_COPYING: Final = frozenset({"docker-archive", "oci-archive", "docker-daemon", "containers-storage"})
+"""Destinations that copy bytes, and link none."""
+_Destination: TypeAlias = PathReference | DaemonReference | StorageReference
 
 
 def perform(options: argparse.Namespace) -> int:
     """Copy and verify one image; return 0."""
     source, destination = parse_reference(options.source), parse_reference(options.destination)
-    if not isinstance(destination, PathReference):
+    if isinstance(destination, DaemonReference):
+        destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
+    if not isinstance(destination, PathReference | DaemonReference | StorageReference):
         raise UsageError(f"{destination}: cannot be written yet", advice="write to oci:, dir: or an archive")
     registries = connect({}, source_settings(options, "src-"))
-    # Beside the destination, so that blobs are linked and not copied.
-    near = Path(destination.path).resolve().parent
-    if not near.is_dir():
-        raise UsageError(f"{near}: no such folder", advice="make it first")
+    near = _near(destination)
     with at_disk(near):
         scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
     try:
@@ -69,14 +78,27 @@ def perform(options: argparse.Namespace) -> int:
     return 0
 
 
+def _near(destination: _Destination) -> Path:
+    """Return the folder for the scratch store: beside the destination, so that blobs are linked and not copied."""
+    if not isinstance(destination, PathReference):
+        # Images are large, and /tmp is memory on many machines.
+        return Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108
+    near = Path(destination.path).resolve().parent
+    if not near.is_dir():
+        raise UsageError(f"{near}: no such folder", advice="make it first")
+    return near
+
+
 def _copy(
-    reference: Reference, destination: PathReference, options: argparse.Namespace, registries: Registries, scratch: Path
+    reference: Reference, destination: _Destination, options: argparse.Namespace, registries: Registries, scratch: Path
 ) -> Digest:
     shape = bounded(_shape(options), destination.transport)
     if shape.single and options.all:
         raise UsageError(f"{destination}: holds one platform", advice="leave out --all")
-    # An archive copies the bytes of the store, which is gone then: only the archive's must last.
-    store = Store(scratch, durable=destination.transport not in _ARCHIVES)
+    # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
+    store = Store(scratch, durable=destination.transport not in _COPYING)
+    # An engine that is not there is found before anything is fetched.
+    sink = open_sink(destination._replace(name="") if isinstance(destination, PathReference) else destination)
     source = open_source(reference, registries)
     with ExitStack() as opened:
         opened.callback(source.close)
@@ -85,19 +107,22 @@ def _copy(
         pool = _threads(store, selection, opened)
         fetch_blobs(source, store, selection, pool, leave=through)
         converted = partial(convert, store, selection, shape, pool, source)
-        if destination.transport == "docker-archive":
+        if isinstance(destination, PathReference) and destination.transport == "docker-archive":
             made = _into_archive(store, destination, tar_sizes(source, store, selection, shape, pool), converted)
         else:
             made = converted()
-            with open_sink(PathReference(destination.transport, destination.path, "", None)) as sink:
+            with sink:
                 write(store, made.root, sink, destination.name)
         for loss in made.losses:
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
         written = open_source(destination, registries)
         opened.callback(written.close)
-        walk = verify(written, None if destination.transport == "docker-archive" else made.root.digest, pool=pool)
-    if walk.findings:
-        raise ContentError(f"{destination}: {walk.findings[0].why}")
+        remade = destination.transport in SINGLE
+        walk = verify(written, None if remade else made.root.digest, pool=pool)
+        if walk.findings:
+            raise ContentError(f"{destination}: {walk.findings[0].why}")
+        if remade and not same_image(written.manifest(), load(store, made.root)):
+            raise ContentError(f"{destination}: holds another image than was written")
     return made.root.digest
 
 

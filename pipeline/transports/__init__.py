@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Imports stand in the functions: a command loads the one transport that it uses.
 # ruff: noqa: PLC0415
 
-_WRITABLE = "write to oci:, oci-archive:, docker-archive: or dir:"
+_WRITABLE = "write to oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
 _READABLE = "read from docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
 
 
@@ -31,7 +31,7 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
     if isinstance(reference, DaemonReference):
         from transship.pipeline.transports.docker_daemon import open_daemon
 
-        return open_daemon(reference, registries.docker_host)
+        return open_daemon(reference, reference.host or registries.docker_host)
     if isinstance(reference, StorageReference):
         from transship.pipeline.transports.containers_storage import open_storage
 
@@ -67,7 +67,16 @@ def open_sink(reference: Reference) -> Sink:
 
     Raises:
         UsageError: images cannot be written to that transport.
+        TransportError: the Docker Engine or Podman cannot be reached.
     """
+    if isinstance(reference, DaemonReference):
+        from transship.pipeline.transports.docker_daemon import DaemonSink
+
+        return DaemonSink(reference, reference.host)
+    if isinstance(reference, StorageReference):
+        from transship.pipeline.transports.containers_storage import StorageSink
+
+        return StorageSink(reference)
     if isinstance(reference, PathReference):
         return _file_sink(reference)
     raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
