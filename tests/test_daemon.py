@@ -1,6 +1,7 @@
 """``docker-daemon:`` with a real Docker Engine, both ways; and what is said where there is none, or it refuses."""
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,6 +82,17 @@ def test_docker_host_says_where_the_engine_is(
     monkeypatch.setenv("DOCKER_HOST", docker.host)
     done = command(tmp_path, "copy", f"docker-daemon:{loaded}", "dir:out")
     assert done.returncode == 0, done.stderr
+
+
+def test_run_reads_from_the_engine(
+    docker: Docker, loaded: str, image: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = {"version": 1, "images": [{"from": f"docker-daemon:{loaded}", "to": ["oci:out:{repository}-{tag}"]}]}
+    (tmp_path / "batch.yaml").write_text(json.dumps(batch))
+    monkeypatch.setenv("DOCKER_HOST", docker.host)
+    done = command(tmp_path, "run", "batch.yaml", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    assert skopeo("inspect", "--raw", "--config", f"oci:{tmp_path / 'out'}:library/copied-v1") == image.blobs[0]
 
 
 def test_image_that_the_engine_does_not_have_is_not_found(docker: Docker, tmp_path: Path) -> None:

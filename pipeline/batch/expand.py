@@ -9,7 +9,14 @@ from transship.pipeline.batch.model import Destination, Job
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.reference import DockerReference, PathReference, Reference, parse_reference
+from transship.pipeline.reference import (
+    DaemonReference,
+    DockerReference,
+    PathReference,
+    Reference,
+    StorageReference,
+    parse_reference,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,8 @@ def _values(source: Reference) -> dict[str, str]:
         if source.transport != "docker-archive" or not source.name:
             return {"name": source.name or Path(source.path).name}
         source = DockerReference.parse(source.name)
+    if isinstance(source, DaemonReference | StorageReference) and source.named:
+        source = source.named
     if not isinstance(source, DockerReference):
         return {}
     found = {

@@ -41,7 +41,7 @@ def open_storage(reference: StorageReference) -> DockerArchiveSource:
 
 
 class StorageSink:
-    """Loads each image as it is put, manifest as it is; names it on commit."""
+    """Loads an image as it is put, manifest as it is; gives it the name of the reference on commit."""
 
     accepts = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 
@@ -58,7 +58,7 @@ class StorageSink:
         self._podman = Podman(reference.store)
         self._podman.check()
         self._blobs: dict[Digest, StoredBlob] = {}
-        self._images: list[tuple[str, str]] = []
+        self._roots: list[str] = []
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -96,15 +96,15 @@ class StorageSink:
             image_id = self._podman.load(folder)
         if image_id != manifest.config.digest.hex:
             raise ContentError(f"{self._reference}: podman made image {image_id} of config {manifest.config.digest}")
-        self._images.append((image_id, name or ""))
+        if name is not None:
+            self._roots.append(image_id)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Name the images where ``kind`` is None; else what was loaded stays without a name, for podman image prune."""
-        for image_id, name in self._images if kind is None else ():
-            if name:
-                self._podman.tag(image_id, name)
+        """Name the image where ``kind`` is None; else what was loaded stays without a name, for podman image prune."""
+        for image_id in self._roots if kind is None else ():
+            self._podman.tag(image_id, self._reference.name)
 
     def _link(self, wanted: Descriptor, folder: Path) -> None:
         blob = self._blobs.get(wanted.digest)

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from transship.pipeline.disk import at_disk, write_all
 from transship.pipeline.errors import NotFoundError, UsageError
+from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import DaemonReference
 from transship.pipeline.transports.docker_archive import DockerArchiveSink, DockerArchiveSource
 from transship.pipeline.transports.engine import Engine
@@ -50,7 +51,7 @@ def _save(engine: Engine, image_id: str) -> io.FileIO:
 
 
 class DaemonSink(DockerArchiveSink):
-    """Collects images and loads them on commit, without a copy on the disk; their names are taken from older images."""
+    """Loads an image on commit, without a copy on the disk; an older image of its name loses that."""
 
     def __init__(self, reference: DaemonReference, host: str) -> None:
         """Ask whether the engine is there, and begin nothing.
@@ -62,12 +63,17 @@ class DaemonSink(DockerArchiveSink):
         if reference.named is None or not reference.named.tag:
             raise UsageError(f"{reference}: cannot be written to", advice="expected docker-daemon:name:tag")
         super().__init__(Path(str(reference)))
+        self._name = reference.name
         self._engine = Engine(host)
         self._engine.check()
 
     def __enter__(self) -> Self:
         """Begin."""
         return self
+
+    def put_manifest(self, manifest: Manifest, name: str | None) -> None:
+        """Note an image as `DockerArchiveSink` does; a root gets the name of the reference, whatever ``name`` says."""
+        super().put_manifest(manifest, None if name is None else self._name)
 
     def deliver(self, tar: TarWriter) -> None:
         """Load the archive; raises as `Engine.load` does."""
