@@ -13,8 +13,9 @@ from transship.pipeline.errors import ContentError, UsageError, shown
 
 LAYOUTS: Final = frozenset({"oci", "oci-archive"})
 PATHS: Final = LAYOUTS | {"docker-archive", "dir"}
-_STORES: Final = ("containers-storage", "docker-daemon")
-TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *_STORES, "sif", "tarball")
+LOCAL: Final = ("containers-storage", "docker-daemon")
+"""Transports whose images are of one machine: the same reference is another image on the next one."""
+TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *LOCAL, "sif", "tarball")
 SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
 """Transports that hold one platform of an image and give it back with another manifest: config and layers are kept."""
 

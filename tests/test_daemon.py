@@ -95,6 +95,15 @@ def test_run_reads_from_the_engine(
     assert skopeo("inspect", "--raw", "--config", f"oci:{tmp_path / 'out'}:library/copied-v1") == image.blobs[0]
 
 
+def test_machines_do_not_share_a_run_of_images_that_each_has_of_its_own(tmp_path: Path) -> None:
+    batch = {"version": 1, "images": [{"from": "docker-daemon:a:v1", "to": ["oci:out:v1"]}]}
+    (tmp_path / "batch.yaml").write_text(json.dumps(batch))
+    done = command(tmp_path, "run", "batch.yaml", "--scheduler", "http://127.0.0.1:1", "--progress", "none")
+    assert done.returncode == 2
+    assert "docker-daemon:docker.io/library/a:v1 is another image on each machine" in done.stderr
+    assert not (tmp_path / "runs" / "batch" / "batch.json").exists()
+
+
 def test_image_that_the_engine_does_not_have_is_not_found(docker: Docker, tmp_path: Path) -> None:
     done = command(tmp_path, "copy", "--src-daemon-host", docker.host, "docker-daemon:nosuch:v1", "dir:out")
     assert done.returncode == 2

@@ -17,6 +17,7 @@ from transship.pipeline.cli.progress import Progress, make_progress
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.document import dump
+from transship.pipeline.reference import LOCAL
 
 if TYPE_CHECKING:
     from transship.pipeline.registry.registries import Registries
@@ -62,6 +63,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         if shared:
             with planning(root):
                 plan, fresh = _plan(options, path, digest, root)
+                _refuse_local(plan)
                 _save(root, plan, fresh=fresh)
         else:
             _save(root, plan, fresh=fresh)
@@ -89,6 +91,16 @@ def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> t
     if before is not None and before.batch_digest == digest and not options.refresh:
         return before, False
     return _expand(path, digest), True
+
+
+def _refuse_local(plan: Plan) -> None:
+    """Raise `UsageError` where a run that machines share names images that each has of its own."""
+    ends = [job.source for job in plan.images.values()] + [f"{found.transport}:" for found in plan.deliveries.values()]
+    for end in ends:
+        if end.partition(":")[0] in LOCAL:
+            raise UsageError(
+                f"--scheduler: {end} is another image on each machine", advice="run that without --scheduler"
+            )
 
 
 def _save(root: Path, plan: Plan, *, fresh: bool) -> None:
