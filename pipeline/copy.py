@@ -1,4 +1,4 @@
-"""The verbs of a copy: fetch manifest, resolve, fetch blobs, convert, write.
+"""The verbs of a copy that move blobs: fetch them, convert, write; `resolve` has those before.
 
 The only place where source, store and sink meet. Every verb is idempotent: what the store or
 the sink already has is not read or written again.
@@ -19,10 +19,10 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import MANIFESTS, UNCOMPRESSED, MediaType
-from transship.pipeline.manifest.platform import Platform, host
+from transship.pipeline.manifest.media_types import UNCOMPRESSED, MediaType
 from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.pull import Pull, mismatch
+from transship.pipeline.resolve import select
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write
 from transship.pipeline.tree import Selection
@@ -30,9 +30,6 @@ from transship.pipeline.tree import Selection
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
-
-Platforms: TypeAlias = "str | tuple[str, ...]"
-"""``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
 
 Fill: TypeAlias = Callable[[Digest, Make], int]
 """Has the unpacked layer of that diff ID written at the destination; returns its size."""
@@ -66,22 +63,6 @@ class Conversion(NamedTuple):
     root: Descriptor
     changes: tuple[Change, ...]
     losses: tuple[str, ...]
-
-
-def fetch_manifest(source: Source, store: Store) -> Descriptor:
-    """Bring the manifest that the source's reference names into the store; return its descriptor."""
-    return _keep(store, source.manifest())
-
-
-def resolve(source: Source, store: Store, root: Descriptor, wanted: Platforms) -> Selection:
-    """Choose the instances for ``wanted`` and bring their manifests into the store.
-
-    Raises:
-        NotFoundError: an index has no instance for a platform asked for.
-    """
-    selection = _select(store, root, wanted)
-    _fetch_below(source, store, selection, selection.root, 0)
-    return selection
 
 
 def fetch_blobs(
@@ -154,12 +135,21 @@ def convert(
     return _Converter(store, _bounded(store, selection, shape), shape, pool, source, fill=fill).run()
 
 
-def write(store: Store, root: Descriptor, sink: Sink, name: str, *, leave: frozenset[Digest] = frozenset()) -> int:
+def write(
+    store: Store,
+    root: Descriptor,
+    sink: Sink,
+    name: str,
+    *,
+    leave: frozenset[Digest] = frozenset(),
+    kept: tuple[Digest, ...] | None = None,
+) -> int:
     """Put the tree under ``root`` into an entered sink: blobs, manifests, the named root last.
 
-    The blobs to ``leave`` are there already. Returns the bytes of everything the tree names, each once.
+    The blobs to ``leave`` are there already; of an index only the entries ``kept`` are put, if given.
+    Returns the bytes of everything that the tree names, each once.
     """
-    selection = Selection(root)
+    selection = Selection(root, kept)
     total = 0
     for blob in tree.blobs(store, selection):
         if blob.digest not in leave:
@@ -171,38 +161,8 @@ def write(store: Store, root: Descriptor, sink: Sink, name: str, *, leave: froze
     return total
 
 
-def _keep(store: Store, manifest: Manifest) -> Descriptor:
-    # Destinations have manifests of their own; one that a power cut takes from the store is fetched again.
-    return store.put(manifest.raw, manifest.media_type, manifest.digest, durable=False)
-
-
 def _bounded(store: Store, selection: Selection, shape: Shape) -> Selection:
-    return _select(store, selection.root, "host") if shape.single else selection
-
-
-def _select(store: Store, root: Descriptor, wanted: Platforms) -> Selection:
-    view = tree.load(store, root)
-    if wanted == "all" or not isinstance(view, Index):
-        return Selection(root)
-    if isinstance(wanted, str):
-        entry = view.select(host() if wanted == "host" else Platform.parse(wanted))
-        return Selection(Descriptor(entry.media_type, entry.digest, entry.size))
-    return Selection(root, tuple(view.select(Platform.parse(text)).digest for text in wanted))
-
-
-def _fetch_below(source: Source, store: Store, selection: Selection, node: Descriptor, depth: int) -> None:
-    if not store.has(node):
-        got = _keep(store, source.manifest(node.digest))
-        if (got.size, got.media_type) != (node.size, node.media_type):
-            raise ContentError(
-                f"manifest {node.digest}: its descriptor says {node.media_type} of {node.size} bytes, "
-                f"it is {got.media_type} of {got.size}"
-            )
-    view = tree.load(store, node)
-    if isinstance(view, Index) and depth < tree.MAX_NESTING:
-        for entry in selection.entries(view, node):
-            if entry.media_type in MANIFESTS:
-                _fetch_below(source, store, selection, entry, depth + 1)
+    return select(store, selection.root, "host") if shape.single else selection
 
 
 class _Converter:
@@ -239,7 +199,8 @@ class _Converter:
 
     def _index(self, descriptor: Descriptor, index: Index) -> tuple[bytes, MediaType]:
         kept = self._selection.entries(index, descriptor)
-        raw, media_type, losses = rebuild_index(index, kept, self._changed, self._shape)
+        sparse = self._selection.sparse and descriptor.digest == self._selection.root.digest
+        raw, media_type, losses = rebuild_index(index, kept, self._changed, self._shape, sparse=sparse)
         self._losses += losses
         return raw, media_type
 

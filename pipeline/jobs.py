@@ -13,7 +13,7 @@ from transship.pipeline.convert.shape import Shape
 from transship.pipeline.manifest.document import Json, Object, dump
 
 if TYPE_CHECKING:
-    from transship.pipeline.copy import Platforms
+    from transship.pipeline.resolve import Platforms
 
 ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
 """Transports whose destination is one file, written once, of all its images."""

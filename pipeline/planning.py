@@ -3,10 +3,10 @@
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
-from transship.pipeline.copy import Platforms
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
 from transship.pipeline.reference import PathReference
+from transship.pipeline.resolve import Platforms
 
 
 def plan_batch(batch: Batch, batch_digest: str) -> Plan:

@@ -20,10 +20,14 @@ _views: dict[tuple[Digest, MediaType], Manifest] = {}
 
 
 class Selection(NamedTuple):
-    """A root manifest, and which entries of it (an index) are wanted; ``kept`` None means all."""
+    """A root manifest, and which entries of it (an index) are wanted; ``kept`` None means all.
+
+    Where it is ``sparse`` the index keeps its bytes, and so names entries that are not there.
+    """
 
     root: Descriptor
     kept: tuple[Digest, ...] | None = None
+    sparse: bool = False
 
     def entries(self, index: Index, of: Descriptor) -> tuple[Descriptor, ...]:
         """Return the wanted entries of ``index``, the view of ``of``, in its order."""

@@ -80,6 +80,7 @@ class Seen:
 class _Walk:
     def __init__(self, source: Source, seen: Seen, pool: "Executor | None") -> None:
         self.source = source
+        self.kept: tuple[Digest, ...] | None = None
         self.seen = seen
         self.pool = pool
         self.waiting: list[tuple[Descriptor, Future[None]]] = []
@@ -105,7 +106,8 @@ class _Walk:
         self.bytes += len(view.raw)
         if isinstance(view, Index):
             for entry in view.manifests:
-                if entry.media_type in MANIFESTS:
+                left_out = depth == 0 and self.kept is not None and entry.digest not in self.kept
+                if entry.media_type in MANIFESTS and not left_out:
                     self.manifest(entry, depth + 1)
         for blob in blobs:
             self.blob(blob)
@@ -154,14 +156,21 @@ class _Walk:
 
 
 def verify(
-    source: Source, expected: Digest | None = None, seen: Seen | None = None, pool: "Executor | None" = None
+    source: Source,
+    expected: Digest | None = None,
+    seen: Seen | None = None,
+    pool: "Executor | None" = None,
+    *,
+    kept: tuple[Digest, ...] | None = None,
 ) -> Verified:
     """Re-read the image that ``source`` names; raise nothing for what is found wrong, list it.
 
     ``expected`` is the digest its root must have; None takes what is there. Of blobs below
     several images ``seen`` lets each file be hashed once. Large blobs are read on ``pool`` if there is one.
+    Of an index only the entries ``kept`` are looked for, if given: a sparse one names more.
     """
     walk = _Walk(source, seen or Seen(), pool)
+    walk.kept = kept
     try:
         root = source.manifest()
     except (ContentError, TransportError) as error:

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import luigi
 
-from transship.pipeline.copy import Change, convert, fetch_blobs, fetch_manifest, resolve, write
+from transship.pipeline.copy import Change, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, ImageJob, Member
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Image
 from transship.pipeline.reference import PathReference
+from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transports import open_sink
 from transship.pipeline.tree import Selection, load

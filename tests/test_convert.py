@@ -14,7 +14,7 @@ from transship.pipeline.compression import Compression
 from transship.pipeline.convert.image import build_manifest, plan_image
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.convert.strict import strict_config
-from transship.pipeline.copy import convert, resolve
+from transship.pipeline.copy import convert
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError
 from transship.pipeline.manifest.config import ImageConfig
@@ -27,6 +27,7 @@ from transship.pipeline.manifest.media_types import (
     MediaType,
 )
 from transship.pipeline.manifest.views import Image, Index, parse
+from transship.pipeline.resolve import resolve
 from transship.pipeline.store import Store
 from transship.pipeline.tree import Selection, blobs, load
 

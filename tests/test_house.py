@@ -30,6 +30,7 @@ ORDER = (
     "inspection",
     "convert",
     "tar_sizes",
+    "resolve",
     "copy",
     "verify",
     "jobs",

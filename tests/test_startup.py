@@ -60,6 +60,7 @@ def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> N
         "transship.pipeline.errors",
         "transship.pipeline.cli",
         "transship.pipeline.cli.arguments",
+        "transship.pipeline.cli.copy_arguments",
         "transship.pipeline.cli.flags",
         "transship.pipeline.cli.global_options",
         "transship.pipeline.cli.query_arguments",

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from transship.pipeline.cli import query_arguments, sync_arguments
+from transship.pipeline.cli import copy_arguments, query_arguments, sync_arguments
 from transship.pipeline.cli.flags import elsewhere, reaching
 
 
@@ -56,24 +56,6 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--access-log", metavar="FILE", default="", help="append one JSON line a request")
 
 
-def _copy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="transport:reference")
-    parser.add_argument("destination", metavar="DST", help="transport:reference")
-    parser.add_argument("-a", "--all", action="store_true", help="copy every platform of a multi-platform image")
-    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
-    parser.add_argument("-f", "--format", choices=("oci", "v2s2"), default="", help="manifest format to write")
-    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
-    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
-    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="1 to 9, zstd 1 to 20")
-    parser.add_argument("--dest-decompress", action="store_true", help="unpack the layers")
-    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
-    reaching(parser, "src-")
-    elsewhere(parser, "src-")
-    elsewhere(parser, "dest-")
-
-
 def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value < 1 << 16:
@@ -94,7 +76,7 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "verify": _verify,
     "report": _report,
     "serve": _serve,
-    "copy": _copy,
+    "copy": copy_arguments.copy,
     "inspect": query_arguments.inspect,
     "list-tags": query_arguments.list_tags,
     "delete": query_arguments.delete,

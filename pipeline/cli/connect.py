@@ -37,7 +37,7 @@ def source_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
     """
     words = vars(options)
     name = prefix.replace("-", "_")
-    if words.get(f"{name}shared_blob_dir"):
+    if words.get(f"{name}shared_blob_dir") and options.command != "copy":
         raise UsageError(f"--{prefix}shared-blob-dir is not built yet", advice="leave it out")
     return HostSettings(
         tls_verify=words[f"{name}tls_verify"],

@@ -5,26 +5,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from transship.pipeline.cli.connect import connect, source_settings, wanted_platform
-from transship.pipeline.compression import Compression
-from transship.pipeline.convert.shape import Shape, bounded
-from transship.pipeline.copy import (
-    SMALL_BLOB,
-    Conversion,
-    Platforms,
-    convert,
-    fetch_blobs,
-    fetch_manifest,
-    passing,
-    resolve,
-    write,
-)
+from transship.pipeline.cli.connect import account_settings, connect
+from transship.pipeline.cli.copy_arguments import refuse_encryption
+from transship.pipeline.cli.copy_wish import choice, shape
+from transship.pipeline.cli.sync_arguments import refuse_signing
+from transship.pipeline.convert.shape import bounded
+from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, passing, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, UsageError
@@ -37,9 +29,10 @@ from transship.pipeline.reference import (
     parse_reference,
 )
 from transship.pipeline.registry.registries import Registries
+from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
-from transship.pipeline.transport import WrongSizeError
+from transship.pipeline.transport import Sink, Source, WrongSizeError
 from transship.pipeline.transports import open_sink, open_source
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
@@ -56,12 +49,14 @@ _Destination: TypeAlias = PathReference | DaemonReference | StorageReference
 
 def perform(options: argparse.Namespace) -> int:
     """Copy and verify one image; return 0."""
+    refuse_signing(options)
+    refuse_encryption(options)
     source, destination = parse_reference(options.source), parse_reference(options.destination)
     if isinstance(destination, DaemonReference):
         destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
     if not isinstance(destination, PathReference | DaemonReference | StorageReference):
         raise UsageError(f"{destination}: cannot be written yet", advice="write to oci:, dir: or an archive")
-    registries = connect({}, source_settings(options, "src-"))
+    registries = connect({}, account_settings(options, "src-"))
     near = _near(destination)
     with at_disk(near):
         scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
@@ -92,33 +87,38 @@ def _near(destination: _Destination) -> Path:
 def _copy(
     reference: Reference, destination: _Destination, options: argparse.Namespace, registries: Registries, scratch: Path
 ) -> Digest:
-    shape = bounded(_shape(options), destination.transport)
-    if shape.single and options.all:
-        raise UsageError(f"{destination}: holds one platform", advice="leave out --all")
+    form, chosen = bounded(shape(options, destination.transport), destination.transport), choice(options)
+    if form.single and (chosen.all or chosen.listed is not None):
+        raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
+    if options.additional_tag and destination.transport != "docker-archive":
+        raise UsageError(f"{destination}: has one name", advice="--additional-tag is for docker-archive:")
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
     store = Store(scratch, durable=destination.transport not in _COPYING)
     # An engine that is not there is found before anything is fetched.
-    sink = open_sink(destination._replace(name="") if isinstance(destination, PathReference) else destination)
-    source = open_source(reference, registries)
+    sink = _sink(destination, options.dest_shared_blob_dir)
+    source = _source(reference, registries, options.src_shared_blob_dir)
     with ExitStack() as opened:
         opened.callback(source.close)
-        selection = resolve(source, store, fetch_manifest(source, store), _platforms(options))
-        through = passing(store, selection, shape)
-        pool = _threads(store, selection, opened)
+        selection = chosen.select(load(store, fetch_manifest(source, store)))
+        fetch_below(source, store, selection)
+        kept = selection.kept if selection.sparse else None
+        through = passing(store, selection, form)
+        pool = _threads(store, selection, opened, options.image_parallel_copies or _AT_ONCE)
         fetch_blobs(source, store, selection, pool, leave=through)
-        converted = partial(convert, store, selection, shape, pool, source)
+        converted = partial(convert, store, selection, form, pool, source)
         if isinstance(destination, PathReference) and destination.transport == "docker-archive":
-            made = _into_archive(store, destination, tar_sizes(source, store, selection, shape, pool), converted)
+            sizes = tar_sizes(source, store, selection, form, pool)
+            made = _into_archive(store, destination, sizes, converted, options.additional_tag)
         else:
             made = converted()
             with sink:
-                write(store, made.root, sink, destination.name)
+                write(store, made.root, sink, destination.name, kept=kept)
         for loss in made.losses:
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
-        written = open_source(destination, registries)
+        written = _source(destination, registries, options.dest_shared_blob_dir)
         opened.callback(written.close)
         remade = destination.transport in SINGLE
-        walk = verify(written, None if remade else made.root.digest, pool=pool)
+        walk = verify(written, None if remade else made.root.digest, pool=pool, kept=kept)
         if walk.findings:
             raise ContentError(f"{destination}: {walk.findings[0].why}")
         if remade and not same_image(written.manifest(), load(store, made.root)):
@@ -126,8 +126,35 @@ def _copy(
     return made.root.digest
 
 
+def _source(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
+    if not shared_blobs:
+        return open_source(reference, registries)
+    from transship.pipeline.transports.oci import OciSource  # noqa: PLC0415
+
+    layout = _layout(reference)
+    return OciSource(Path(layout.path), layout.name, layout.index, Path(shared_blobs))
+
+
+def _sink(destination: _Destination, shared_blobs: str) -> Sink:
+    if not shared_blobs:
+        return open_sink(destination._replace(name="") if isinstance(destination, PathReference) else destination)
+    from transship.pipeline.transports.oci import OciSink  # noqa: PLC0415
+
+    return OciSink(Path(_layout(destination).path), Path(shared_blobs))
+
+
+def _layout(reference: Reference) -> PathReference:
+    if not isinstance(reference, PathReference) or reference.transport != "oci":
+        raise UsageError(f"{reference}: shares no blobs", advice="--*-shared-blob-dir is for oci: layouts")
+    return reference
+
+
 def _into_archive(
-    store: Store, destination: PathReference, sizes: TarSizes | None, converted: Callable[..., Conversion]
+    store: Store,
+    destination: PathReference,
+    sizes: TarSizes | None,
+    converted: Callable[..., Conversion],
+    names: Sequence[str],
 ) -> Conversion:
     """Convert and write; where the ``sizes`` of the layers are known they go straight into the archive."""
     from transship.pipeline.transports.docker_archive import DockerArchiveSink  # noqa: PLC0415
@@ -141,33 +168,19 @@ def _into_archive(
                 sink.drop()
         made = made or converted()
         write(store, made.root, sink, destination.name, leave=sink.written)
+        for name in names:
+            sink.put_manifest(load(store, made.root), name)
     return made
 
 
-def _threads(store: Store, selection: Selection, opened: ExitStack) -> "Executor | None":
+def _threads(store: Store, selection: Selection, opened: ExitStack, at_once: int) -> "Executor | None":
     """Return threads for the layers, ended with ``opened``; None for a small image, which is done before they are."""
     if sum(blob.size for blob in blobs(store, selection)) < SMALL_BLOB:
         return None
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    pool = ThreadPoolExecutor(_AT_ONCE, "layer")
+    pool = ThreadPoolExecutor(at_once, "layer")
     # After a failure or an interrupt nothing is begun any more, and what runs ends at its next piece.
     opened.callback(pool.shutdown, cancel_futures=True)
     opened.callback(store.cancelled.set)
     return pool
-
-
-def _platforms(options: argparse.Namespace) -> Platforms:
-    if options.all and options.platform:
-        raise UsageError("copy: --all and --platform exclude each other", advice="leave one out")
-    return "all" if options.all else (options.platform or str(wanted_platform(options)))
-
-
-def _shape(options: argparse.Namespace) -> Shape:
-    if options.dest_decompress and options.dest_compress_format:
-        raise UsageError("copy: --dest-decompress and --dest-compress-format exclude each other", advice="choose one")
-    layers = Compression(options.dest_compress_format) if options.dest_compress_format else None
-    if options.dest_decompress:
-        layers = Compression.NONE
-    manifests = {"oci": "oci", "v2s2": "docker"}.get(options.format, "keep")
-    return Shape(manifests, options.config, layers, options.dest_compress_level)  # type: ignore[arg-type]

@@ -56,7 +56,9 @@ def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     parser.add_argument(
         f"--{prefix}daemon-host", metavar="HOST", default="", help="where the Docker Engine is (default: DOCKER_HOST)"
     )
-    parser.add_argument(f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="not built yet: an error")
+    parser.add_argument(
+        f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="of copy, for oci: only: where blobs are kept"
+    )
 
 
 def natural(text: str) -> int:

@@ -161,7 +161,8 @@ def _target(image: Image, manifests: Manifests) -> MediaType:
 
 def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
     # Attestations and other artifacts ride in images as layers of types of their own.
-    if shape.layers is None or layer.is_elsewhere or layer.media_type not in LAYERS:
+    packed_already = shape.plain and layer.media_type not in UNCOMPRESSED
+    if shape.layers is None or packed_already or layer.is_elsewhere or layer.media_type not in LAYERS:
         if same_format:
             return LayerPlan(layer, layer.media_type, None)
         if not oci and layer.media_type in ZSTD:

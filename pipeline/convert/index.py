@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from transship.pipeline.convert.image import digest_lost
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
 from transship.pipeline.manifest.media_types import DOCKER_LIST, OCI_INDEX, MediaType
@@ -12,19 +13,29 @@ from transship.pipeline.manifest.views import Index
 
 
 def rebuild_index(
-    index: Index, kept: Sequence[Descriptor], changed: Mapping[Digest, Descriptor], shape: Shape
+    index: Index,
+    kept: Sequence[Descriptor],
+    changed: Mapping[Digest, Descriptor],
+    shape: Shape,
+    *,
+    sparse: bool = False,
 ) -> tuple[bytes, MediaType, tuple[str, ...]]:
     """Return bytes and type of ``index`` with the entries ``kept``, each pointing at what it became; and the losses.
 
-    Where nothing changes the raw bytes are returned untouched.
+    Where nothing changes the raw bytes are returned untouched; ``sparse`` where entries that are not kept stay in it.
 
     Raises:
-        ContentError: it must change and may not.
+        ContentError: it must change and may not, or cannot as it is to name what is not there.
     """
     media_type = {"keep": index.media_type, "oci": OCI_INDEX, "docker": DOCKER_LIST}[shape.manifests]
     same = all(changed.get(entry.digest, entry).digest == entry.digest for entry in kept)
-    if same and media_type == index.media_type and len(kept) == len(index.manifests):
+    if same and media_type == index.media_type and (sparse or len(kept) == len(index.manifests)):
         return index.raw, media_type, ()
+    if sparse:
+        raise ContentError(
+            f"index {index.digest}: it must change, and so would images that are not copied",
+            advice="say --strip-removed-platforms, or write to dir: or docker:// without another format",
+        )
     if shape.preserve:
         raise digest_lost(index.digest, index.media_type, media_type)
     oci = media_type == OCI_INDEX

@@ -14,7 +14,8 @@ class Shape(NamedTuple):
 
     ``single`` is true where the destination holds one platform, never an index.
     ``force`` repacks layers that already have the compression asked for.
-    ``preserve`` makes it an error where any manifest would get another digest.
+    ``plain`` packs layers that are not packed, and leaves the others. ``preserve`` makes it an
+    error where any manifest would get another digest.
     """
 
     manifests: Manifests = "keep"
@@ -24,13 +25,14 @@ class Shape(NamedTuple):
     force: bool = False
     single: bool = False
     preserve: bool = False
+    plain: bool = False
 
     def key(self) -> str:
         """Return a short name of the shape, the same for equal ones; fit for a file name."""
         layers = self.layers.value if self.layers else "keep"
         level = f"{self.level}" if self.level is not None else ""
         flags = ("-force" if self.force else "") + ("-single" if self.single else "")
-        flags += "-preserve" if self.preserve else ""
+        flags += ("-preserve" if self.preserve else "") + ("-plain" if self.plain else "")
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 

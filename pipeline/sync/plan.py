@@ -12,7 +12,7 @@ from transship.pipeline.reference import PathReference, Reference
 from transship.pipeline.sync.sources import Image
 
 if TYPE_CHECKING:
-    from transship.pipeline.copy import Platforms
+    from transship.pipeline.resolve import Platforms
 
 
 class Target(NamedTuple):

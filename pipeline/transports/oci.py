@@ -27,21 +27,22 @@ from transship.pipeline.transports.layout import (
     MARKER,
     MARKER_RAW,
     Root,
-    blob_name,
     check_marker,
     conflict,
 )
 
 _MAX_MARKER: Final = 4096
 _BLOB_MODE: Final = 0o444
+_BLOBS: Final = "blobs"
 
 
 class OciSource:
     """One image of a layout, by name or position."""
 
-    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
-        """Read the layout's index; raises as `Source.manifest` does."""
+    def __init__(self, path: Path, name: str = "", index: int | None = None, blobs: Path | None = None) -> None:
+        """Read the layout's index; raises as `Source.manifest` does. ``blobs`` is where its blobs are, if elsewhere."""
         self._path = path
+        self._blobs = blobs or path / _BLOBS
         try:
             check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
             self._root = index_file(path).choose(name, index)
@@ -55,13 +56,13 @@ class OciSource:
         digest = instance or self._root.digest
         media_type = self._root.media_type if digest == self._root.digest else ""
         what = f"{self._path} manifest {digest}"
-        raw = read_regular(self._path / blob_name(digest), MAX_DOCUMENT)
+        raw = read_regular(_file(self._blobs, digest), MAX_DOCUMENT)
         check(raw, digest, what)
         return parse(raw, media_type, what)
 
     def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
         """Open a blob, as `Source.blob` says."""
-        return open_regular(self._path / blob_name(wanted.digest), start)
+        return open_regular(_file(self._blobs, wanted.digest), start)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -75,8 +76,10 @@ class OciSink:
 
     accepts = OCI_MANIFESTS
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, blobs: Path | None = None) -> None:
+        """``blobs`` is where blobs are kept, if not in the layout: a folder that several share."""
         self._path = path
+        self._blobs = blobs or path / _BLOBS
         self._roots: list[Root] = []
         self._manifests: list[Path] = []
         self._folders: set[Path] = set()
@@ -98,7 +101,7 @@ class OciSink:
 
     def has(self, wanted: Descriptor) -> bool:
         """Say whether the blob is there, a regular file of its size."""
-        return has_file(self._path / blob_name(wanted.digest), wanted.size)
+        return has_file(_file(self._blobs, wanted.digest), wanted.size)
 
     def put_blob(self, content: StoredBlob) -> None:
         """Link or copy a blob in, as `Sink.put_blob` says."""
@@ -106,7 +109,7 @@ class OciSink:
 
     def discard(self, digest: Digest) -> None:
         """Remove a blob found damaged, as `Sink.discard` says."""
-        path = self._path / blob_name(digest)
+        path = _file(self._blobs, digest)
         with at_disk(path):
             path.unlink(missing_ok=True)
 
@@ -135,7 +138,7 @@ class OciSink:
             index_file(self._path).add(self._roots, self._folders)
 
     def _blob(self, digest: Digest) -> Path:
-        path = self._path / blob_name(digest)
+        path = _file(self._blobs, digest)
         if path.parent not in self._folders:
             with at_disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,3 +168,7 @@ def refuse_unaccepted(media_type: MediaType, accepts: frozenset[MediaType], wher
     """Raise `ContentError` unless ``media_type`` is one that ``where`` can hold."""
     if media_type not in accepts:
         raise ContentError(f"{where} cannot hold {media_type}", advice="convert the image, or choose another format")
+
+
+def _file(blobs: Path, digest: Digest) -> Path:
+    return blobs / digest.algorithm / digest.hex

@@ -1,0 +1,77 @@
+"""The arguments of ``copy``."""
+
+import argparse
+
+from transship.pipeline.cli.flags import account, elsewhere, flag, natural, reaching, retrying
+from transship.pipeline.cli.sync_arguments import signing
+from transship.pipeline.errors import UsageError
+
+_UNBUILT = {
+    "encryption_key": "layers are not encrypted yet",
+    "encrypt_layer": "layers are not encrypted yet",
+    "decryption_key": "layers are not decrypted yet",
+    "sign_identity": "signatures are not written yet",
+}
+
+
+def copy(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    parser.add_argument("source", metavar="SRC", help="transport:reference")
+    parser.add_argument("destination", metavar="DST", help="transport:reference")
+    _choosing(parser)
+    _form(parser)
+    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
+    parser.add_argument(
+        "--additional-tag", metavar="NAME:TAG", action="append", default=[], help="another name in a docker-archive"
+    )
+    parser.add_argument(
+        "--image-parallel-copies", metavar="N", type=natural, default=0, help="layers at once (default: 4)"
+    )
+    flag(parser, "-q", "--quiet", help="print nothing but errors")
+    flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
+    flag(parser, "--dest-precompute-digests", help="accepted: digests are always known before a blob is sent")
+    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    for side in ("src-", "dest-"):
+        reaching(parser, side)
+        account(parser, side)
+        elsewhere(parser, side)
+    retrying(parser)
+    signing(parser)
+    for name in ("encryption-key", "encrypt-layer", "decryption-key"):
+        parser.add_argument(f"--{name}", metavar="X", action="append", default=[], help="not built yet: an error")
+    parser.add_argument("--sign-identity", metavar="NAME", default="", help="not built yet: an error")
+
+
+def refuse_encryption(options: argparse.Namespace) -> None:
+    """Raise `UsageError` for an option of trust that was given and is not built."""
+    for name, why in _UNBUILT.items():
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')}: {why}", advice="leave it out")
+
+
+def _choosing(parser: argparse.ArgumentParser) -> None:
+    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image")
+    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
+    parser.add_argument(
+        "--multi-arch",
+        metavar="WHAT",
+        default="",
+        help="of a multi-platform image: system (one), all, index-only, or a list such as linux/amd64,linux/arm64",
+    )
+    flag(parser, "--strip-removed-platforms", help="leave out of the index what --multi-arch does not list")
+
+
+def _form(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--format", choices=("oci", "v2s1", "v2s2"), default="", help="manifest format to write")
+    flag(parser, "--preserve-digests", help="fail where a digest would change")
+    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
+    flag(parser, "--dest-compress", help="dir: only: gzip layers that are plain tars")
+    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
+    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="gzip 1 to 9, zstd 1 to 20")
+    flag(parser, "--dest-decompress", help="unpack the layers")
+    flag(parser, "--dest-force-compress-format", help="accepted: every layer always gets the format asked for")
+    flag(
+        parser,
+        "--dest-oci-accept-uncompressed-layers",
+        help="accepted: layers always stay as they are unless asked otherwise",
+    )

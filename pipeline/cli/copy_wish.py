@@ -1,0 +1,124 @@
+"""What ``copy`` is asked to make of an image: its form, and which of its platforms."""
+
+import argparse
+import sys
+from typing import Final, NamedTuple
+
+from transship.pipeline.cli.connect import wanted_platform
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.shape import Shape
+from transship.pipeline.errors import NotFoundError, UsageError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.platform import Platform
+from transship.pipeline.manifest.views import Index, Manifest
+from transship.pipeline.tree import Selection
+
+_HIGHEST: Final = {Compression.GZIP: 9, Compression.ZSTD: 20}
+
+
+class Choice(NamedTuple):
+    """Which images of an index: all, none (``listed`` empty), those ``listed``; else the ``one``.
+
+    ``strip`` leaves the others out of the index; else it keeps its bytes, and names what is not there.
+    """
+
+    one: Platform
+    all: bool = False
+    listed: tuple[Platform, ...] | None = None
+    strip: bool = False
+
+    def select(self, root: Manifest) -> Selection:
+        """Return what is wanted of ``root``; of a single image itself.
+
+        Raises:
+            NotFoundError: there is none for a platform that was asked for.
+        """
+        own = Descriptor(root.media_type, root.digest, len(root.raw))
+        if not isinstance(root, Index) or self.all:
+            return Selection(own)
+        if self.listed is None:
+            entry = root.select(self.one)
+            return Selection(Descriptor(entry.media_type, entry.digest, entry.size))
+        kept = dict.fromkeys(entry.digest for wanted in self.listed for entry in _serving(root, wanted))
+        return Selection(own, tuple(kept), sparse=not self.strip)
+
+
+def choice(options: argparse.Namespace) -> Choice:
+    """Return which platforms are asked for.
+
+    Raises:
+        UsageError: options that exclude each other, or a malformed list.
+    """
+    if options.all and options.multi_arch:
+        raise UsageError("copy: cannot use --all and --multi-arch together", advice="keep one")
+    if options.platform and (options.all or options.multi_arch):
+        raise UsageError("copy: --platform excludes --all and --multi-arch", advice="keep one")
+    listed = _listed(options.multi_arch)
+    if options.strip_removed_platforms and not listed:
+        raise UsageError(
+            "copy: --strip-removed-platforms goes with a list of platforms", advice="say --multi-arch linux/amd64,..."
+        )
+    one = Platform.parse(options.platform) if options.platform else wanted_platform(options)
+    return Choice(one, options.all or options.multi_arch == "all", listed, options.strip_removed_platforms)
+
+
+def shape(options: argparse.Namespace, transport: str) -> Shape:
+    """Return the form that is asked for at a destination of ``transport``.
+
+    Raises:
+        UsageError: options that exclude each other, or what is not built.
+    """
+    if options.format == "v2s1":
+        raise UsageError("copy: --format v2s1 is not built yet", advice="say oci or v2s2")
+    if options.dest_decompress and (options.dest_compress_format or options.dest_compress):
+        raise UsageError("copy: --dest-decompress and --dest-compress exclude each other", advice="choose one")
+    if options.dest_compress and transport != "dir":
+        print("transship: --dest-compress is for dir: destinations only, and does nothing here", file=sys.stderr)
+    level = options.dest_compress_level
+    layers = Compression(options.dest_compress_format) if options.dest_compress_format else None
+    # A level alone, and --dest-compress, say how to pack what is plain: what is packed stays.
+    plain = layers is None and (level is not None or (options.dest_compress and transport == "dir"))
+    if plain:
+        layers = Compression.GZIP
+    if layers and level is not None and not 1 <= level <= _HIGHEST[layers]:
+        raise UsageError(f"copy: {layers.value} has no level {level}", advice=f"expected 1 to {_HIGHEST[layers]}")
+    if options.dest_decompress:
+        layers = Compression.NONE
+    if layers and layers is not Compression.NONE and transport == "docker-archive":
+        print("transship: a docker-archive holds plain tars: nothing is compressed", file=sys.stderr)
+    manifests = {"oci": "oci", "v2s2": "docker"}.get(options.format, "keep")
+    return Shape(
+        manifests,  # type: ignore[arg-type]
+        options.config,
+        layers,
+        level,
+        preserve=options.preserve_digests,
+        plain=plain,
+    )
+
+
+def _listed(text: str) -> tuple[Platform, ...] | None:
+    if text in ("", "system", "all"):
+        return None
+    if text == "index-only":
+        return ()
+    if "/" not in text:
+        raise UsageError(
+            f"copy: --multi-arch {text!r} is not known", advice="say system, all, index-only or OS/ARCH,..."
+        )
+    return tuple(Platform.parse(part) for part in text.split(","))
+
+
+def _serving(index: Index, wanted: Platform) -> list[Descriptor]:
+    """Return the entries for an os and architecture, and for a variant if one is asked for."""
+    found = [
+        entry
+        for entry in index.manifests
+        if entry.platform
+        and (entry.platform.os, entry.platform.architecture) == (wanted.os, wanted.architecture)
+        and wanted.variant in ("", entry.platform.variant)
+    ]
+    if not found:
+        offered = ", ".join(sorted({str(entry.platform) for entry in index.manifests if entry.platform}))
+        raise NotFoundError(f"no image for platform {wanted} in index {index.digest}", advice=f"it has: {offered}")
+    return found
