@@ -119,28 +119,32 @@ def _locked(handle: int, path: str) -> int | None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of ``path`` that were killed left beside it, never what is claimed or half a second old."""
+    """Remove what writers of ``path`` that were killed left beside it, never what is claimed.
+
+    Waits half a second where something unclaimed is so young that its writer may be about to claim it.
+    """
     _sweep(path.parent, re.compile(rf"\.{re.escape(path.name[:_SCRATCH_NAME])}\.[0-9a-f]{{12}}\.partial"))
 
 
 def sweep_folder(folder: Path) -> None:
-    """Remove what writers of any name in ``folder`` left, as `sweep` does; wait where one is too young to tell."""
-    if _sweep(folder, _SCRATCH):
+    """Remove what writers of any name in ``folder`` left, as `sweep` does."""
+    _sweep(folder, _SCRATCH)
+
+
+def _sweep(folder: Path, shape: re.Pattern[str]) -> None:
+    if _sweep_once(folder, shape):
         time.sleep(_GRACE_SECONDS)
-        _sweep(folder, _SCRATCH)
+        _sweep_once(folder, shape)
 
 
-def _sweep(folder: Path, shape: re.Pattern[str]) -> bool:
-    """Sweep; return whether something was too young."""
+def _sweep_once(folder: Path, shape: re.Pattern[str]) -> bool:
+    """Sweep; return whether something unclaimed was too young."""
     young = False
     limit = time.time() - _GRACE_SECONDS
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if shape.fullmatch(entry.name):
-                if entry.stat(follow_symlinks=False).st_ctime < limit:
-                    _sweep_one(Path(entry.path))
-                else:
-                    young = True
+                young |= _left_alone(entry, limit)
     return young
 
 
@@ -267,17 +271,21 @@ def copy_durably(source: Path, target: Path) -> None:
             os.fsync(writing.fileno())
 
 
-def _sweep_one(scratch: Path) -> None:
+def _left_alone(scratch: "os.DirEntry[str]", limit: float) -> bool:
+    """Remove ``scratch`` if nobody has claimed it and it is older than ``limit``; return whether it is too young."""
     with suppress(OSError):
-        handle = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(scratch.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if scratch.is_dir():
-                shutil.rmtree(scratch)
+            if os.fstat(handle).st_ctime >= limit:
+                return True
+            if scratch.is_dir(follow_symlinks=False):
+                shutil.rmtree(scratch.path)
             else:
-                scratch.unlink()
+                os.unlink(scratch.path)
         finally:
             os.close(handle)
+    return False
 
 
 def _remove(path: Path | str) -> None:

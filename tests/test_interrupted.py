@@ -18,6 +18,7 @@ from support.registry_server import RegistryServer, running
 
 IMAGES = 6
 BASE = 12 << 20
+RUN = ("run", "batch.yaml", "--progress", "none")
 KILLS = int(os.environ.get("TRANSSHIP_KILLS", "6"))
 REQUEST = re.compile(r'"GET (\S+) HTTP/1.1" (\d+) (\d+)')
 DESTINATIONS = (
@@ -88,7 +89,7 @@ def killed(folder: Path, growth: int, tasks: int) -> dict[str, int] | None:
     Not by time, which says nothing on a machine of another speed; most of it is not in the blobs either.
     """
     run = folder / "runs/batch"
-    process = begin(folder, "run", "batch.yaml")
+    process = begin(folder, *RUN)
     try:
         if await_lock(process, run):
             bytes_before, tasks_before = sum(half_blobs(run).values()), done_tasks(run)
@@ -111,7 +112,7 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     tmp_path: Path, work: Path, registry: RegistryServer, samples: list[Sample]
 ) -> None:
     calm = batch(tmp_path / "calm", registry, samples)
-    undisturbed = command(calm, "run", "batch.yaml")
+    undisturbed = command(calm, *RUN)
     assert undisturbed.returncode == 0, undisturbed.stderr
     tasks = done_tasks(calm / "runs/batch")
 
@@ -122,7 +123,7 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
         found = killed(work, growth, source.randrange(1, max(2, tasks // KILLS)))
         kills += found is not None
         left.append(found or {})
-    last = command(work, "run", "batch.yaml")
+    last = command(work, *RUN)
     assert (last.returncode, last.stderr) == (0, "")
     assert kills > KILLS // 3
 
@@ -157,16 +158,16 @@ def assert_fetched_once(blobs: list[tuple[str, int, int]], samples: list[Sample]
 
 
 def test_a_finished_run_asks_for_nothing(work: Path, registry: RegistryServer) -> None:
-    assert command(work, "run", "batch.yaml").returncode == 0
+    assert command(work, *RUN).returncode == 0
     before, log = tree(work / "out"), Log(registry)
-    again = command(work, "run", "batch.yaml")
+    again = command(work, *RUN)
     assert (again.returncode, again.stderr, log.asked()) == (0, "", [])
     assert tree(work / "out") == before
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.25])
 def test_an_interrupt_ends_it_at_once_and_the_same_command_goes_on(work: Path, seconds: float) -> None:
-    process = begin(work, "run", "batch.yaml")
+    process = begin(work, *RUN)
     assert await_lock(process, work / "runs/batch")
     time.sleep(seconds)
     begun = time.monotonic()
@@ -175,15 +176,15 @@ def test_an_interrupt_ends_it_at_once_and_the_same_command_goes_on(work: Path, s
     assert time.monotonic() - begun < 2
     assert process.returncode == 130, err
     assert err == "transship: interrupted; what is done is kept, run the same command to go on\n"
-    assert command(work, "run", "batch.yaml").returncode == 0
+    assert command(work, *RUN).returncode == 0
 
 
 def test_a_second_process_on_the_run_folder_is_refused(work: Path) -> None:
-    first = begin(work, "run", "batch.yaml")
+    first = begin(work, *RUN)
     assert await_lock(first, work / "runs/batch")
     first.send_signal(signal.SIGSTOP)
     try:
-        second = command(work, "run", "batch.yaml")
+        second = command(work, *RUN)
     finally:
         first.send_signal(signal.SIGCONT)
     assert (second.returncode, second.stdout) == (1, "")
@@ -205,17 +206,17 @@ def test_refresh_redoes_only_the_image_whose_tag_moved(
 ) -> None:
     images = fresh(registry, samples[:3], "moving")
     work = batch(tmp_path / "work", registry, images, "['dir:out/{name}']")
-    assert command(work, "run", "batch.yaml").returncode == 0
+    assert command(work, *RUN).returncode == 0
     before = tree(work / "out")
     stamps = {name: (work / "out" / name).lstat().st_mtime_ns for name in before}
     moved = replace(sample("new", "v1", [], "hello again"), repository=images[1].repository)
     push(registry.name, moved)
 
-    assert command(work, "run", "batch.yaml").returncode == 0
+    assert command(work, *RUN).returncode == 0
     assert tree(work / "out") == before
 
     log = Log(registry)
-    again = command(work, "run", "batch.yaml", "--refresh")
+    again = command(work, *RUN, "--refresh")
     assert (again.returncode, again.stderr) == (0, "1 images changed at their source\n")
     after = tree(work / "out")
     changed = {name for name in after if (work / "out" / name).lstat().st_mtime_ns != stamps.get(name)}
@@ -232,7 +233,7 @@ def test_a_missing_tag_fails_alone_and_the_same_command_completes_once_it_is_the
 ) -> None:
     images = [*samples[:4], late := replace(samples[4], tag="late")]
     work = batch(tmp_path / "work", registry, images, "['oci:out/mirror:{name}:{tag}']")
-    first = command(work, "run", "batch.yaml")
+    first = command(work, *RUN)
     assert first.returncode == 1
     assert first.stdout.startswith("4 images verified, 1 not, in ")
     (line,) = first.stderr.splitlines()
@@ -249,6 +250,6 @@ def test_a_missing_tag_fails_alone_and_the_same_command_completes_once_it_is_the
     assert "4 of 5 images verified" in report.stdout
 
     push(registry.name, late)
-    second = command(work, "run", "batch.yaml")
+    second = command(work, *RUN)
     assert (second.returncode, second.stderr) == (0, "")
     assert command(work, "report", "runs/batch").returncode == 0

@@ -19,7 +19,7 @@ from transship.tasks.processes import Events, fan_out
 from transship.tasks.share import Share
 
 IMAGES = 24
-RUN = ("run", "batch.yaml", "--processes", "3")
+RUN = ("run", "batch.yaml", "--processes", "3", "--progress", "none")
 
 
 def test_each_number_goes_to_one_of_those_who_draw():
@@ -51,10 +51,12 @@ def heard(count, processes, work, go_on=True):
     return [one for told in events for one in told.settled]
 
 
-def test_every_unit_is_done_once_and_all_processes_work():
+def test_every_unit_is_done_once_and_all_processes_work(tmp_path):
     def work(numbers, teller):
         for number in numbers:
-            time.sleep(0.002)
+            (tmp_path / str(os.getpid())).touch()
+            while len(list(tmp_path.iterdir())) < 3:
+                time.sleep(0.002)
             teller.settled(f"{number} {os.getpid()}", True)
 
     settled = [key.split() for key, _ in heard(60, 3, work)]
@@ -142,7 +144,7 @@ def begun(folder: Path, tasks: int) -> "subprocess.Popen[str]":
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory, registry):
     folder = batch(tmp_path_factory.mktemp("calm") / "work", registry)
-    done = command(folder, "run", "batch.yaml", "--processes", "1")
+    done = command(folder, "run", "batch.yaml", "--processes", "1", "--progress", "none")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return folder
 

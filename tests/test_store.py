@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -175,7 +174,6 @@ def test_what_a_killed_process_was_making_is_swept_away(tmp_path):
     os.waitpid(child, 0)
     left = partial_files(store)
     assert len(left) == 1
-    time.sleep(0.6)
     assert partial_files(Store(tmp_path)) == []
 
 
