@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.manifest.document import Json, Object, dump
+from transship.pipeline.reference import DockerReference, PathReference
 
 if TYPE_CHECKING:
     from transship.pipeline.resolve import Platforms
@@ -43,7 +44,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Something written and verified at once: one image, or all images of one archive in their order."""
+    """Something written and verified at once: one image, or all images of one archive in their order.
+
+    ``path`` is a file or folder; for docker it is host and repository, and a member's name a tag or digest.
+    """
 
     transport: str
     path: str
@@ -62,8 +66,17 @@ class Delivery:
         ]
         return {"transport": self.transport, "path": self.path, "members": members}
 
+    @property
+    def place(self) -> DockerReference | PathReference:
+        """What to open a sink of: the destination without a name."""
+        if self.transport == "docker":
+            return DockerReference.parse_repository(f"docker://{self.path}")
+        return PathReference(self.transport, self.path)
+
     def reference(self, member: Member) -> str:
         """Return the reference of one member, as the command line takes it."""
+        if self.transport == "docker":
+            return f"docker://{self.path}{'@' if ':' in member.name else ':'}{member.name}"
         suffix = f":{member.name}" if member.name else ""
         return f"{self.transport}:{self.path}{suffix}"
 

@@ -21,11 +21,11 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
         image = ImageJob(str(job.source), _platforms(job))
         images[image.key] = image
         for number, destination in enumerate(job.destinations):
-            place = _path(destination)
+            transport, path, name = _place(destination)
             # An archive is written once, of all its images; anything else image by image.
-            shared = -1 if place.transport in ARCHIVES else position * 1000 + number
-            member = Member(image.key, _shape(job, place.transport), place.name)
-            members.setdefault((place.transport, place.path, shared), []).append(member)
+            shared = -1 if transport in ARCHIVES else position * 1000 + number
+            member = Member(image.key, _shape(job, transport), name)
+            members.setdefault((transport, path, shared), []).append(member)
     deliveries = [Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items()]
     return Plan(
         batch.name,
@@ -37,7 +37,7 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
 
 
 def _platforms(job: Job) -> Platforms:
-    transports = {_path(destination).transport for destination in job.destinations}
+    transports = {_place(destination)[0] for destination in job.destinations}
     single = transports == {"docker-archive"}
     if single and not isinstance(job.platforms, str) and len(job.platforms) == 1:
         return job.platforms[0]
@@ -60,10 +60,12 @@ def _shape(job: Job, transport: str) -> Shape:
     return bounded(shape, transport)
 
 
-def _path(destination: Destination) -> PathReference:
-    if not isinstance(destination.reference, PathReference):
-        raise UsageError(f"{destination.reference}: cannot be written yet", advice="write to oci:, dir: or an archive")
-    return destination.reference
+def _place(destination: Destination) -> tuple[str, str, str]:
+    """Return transport, path and name, as a `Delivery` and its `Member` have them."""
+    reference = destination.reference
+    if isinstance(reference, PathReference):
+        return reference.transport, reference.path, reference.name
+    return "docker", reference.name, str(reference.digest or reference.tag)
 
 
 def access(settings: RegistrySettings) -> RegistryAccess:

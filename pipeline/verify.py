@@ -20,6 +20,8 @@ _LARGE: Final = 1 << 20
 """Bytes from which on another thread is worth its while."""
 
 _REMEMBERED: Final = 8192
+Holds: TypeAlias = Callable[[Descriptor], bool]
+"""Says whether a medium has a blob, at its size; raises `TransportError` where it cannot."""
 Fault: TypeAlias = Literal["missing", "damaged", "unreadable", "another image"]
 
 
@@ -78,9 +80,10 @@ class Seen:
 
 
 class _Walk:
-    def __init__(self, source: Source, seen: Seen, pool: "Executor | None") -> None:
+    def __init__(self, source: Source, seen: Seen, pool: "Executor | None", holds: Holds | None) -> None:
         self.source = source
         self.kept: tuple[Digest, ...] | None = None
+        self.holds = holds
         self.seen = seen
         self.pool = pool
         self.waiting: list[tuple[Descriptor, Future[None]]] = []
@@ -117,13 +120,17 @@ class _Walk:
         if wanted.digest in self.done or wanted.is_elsewhere:
             return
         self.done.add(wanted.digest)
-        if self.pool and wanted.size >= _LARGE:
+        if self.pool and (self.holds or wanted.size >= _LARGE):
             self.waiting.append((wanted, self.pool.submit(self.drain, wanted)))
         else:
             self.count(wanted, lambda: self.drain(wanted))
 
     def drain(self, wanted: Descriptor) -> None:
-        """Hash one blob; raise what is wrong with it."""
+        """Hash one blob, or ask for it; raise what is wrong with it."""
+        if self.holds:
+            if not self.holds(wanted):
+                raise NotFoundError(f"blob {wanted.digest} of {wanted.size} bytes is not there")
+            return
         with self.source.blob(wanted) as stream:
             key = self.seen.key(wanted.digest, stream)
             if not self.seen.has(key):
@@ -162,14 +169,17 @@ def verify(
     pool: "Executor | None" = None,
     *,
     kept: tuple[Digest, ...] | None = None,
+    holds: Holds | None = None,
 ) -> Verified:
     """Re-read the image that ``source`` names; raise nothing for what is found wrong, list it.
 
     ``expected`` is the digest its root must have; None takes what is there. Of blobs below
     several images ``seen`` lets each file be hashed once. Large blobs are read on ``pool`` if there is one.
     Of an index only the entries ``kept`` are looked for, if given: a sparse one names more.
+    ``holds`` is asked for each blob instead of reading it, where the medium is a registry, which hashes
+    what it takes: manifests are read and hashed all the same.
     """
-    walk = _Walk(source, seen or Seen(), pool)
+    walk = _Walk(source, seen or Seen(), pool, holds)
     walk.kept = kept
     try:
         root = source.manifest()

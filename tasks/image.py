@@ -14,10 +14,11 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, ImageJob, Member
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Image
-from transship.pipeline.reference import PathReference
+from transship.pipeline.reference import parse_reference
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
-from transship.pipeline.transports import open_sink
+from transship.pipeline.transport import Sink
+from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, load
 from transship.pipeline.verify import Verified, verify
 from transship.tasks.checkpoint import CheckpointTarget, Result
@@ -180,13 +181,19 @@ class _DeliveryStep(_Step):
         """``checkpoints/<delivery key>/<task>.json``."""
         return self.workspace.checkpoint(self.delivery, self.task_family)
 
+    def sink(self) -> Sink:
+        """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
+        space = self.workspace
+        sources = [parse_reference(space.plan.images[member.image].source) for member in self.job.members]
+        return open_sink(self.job.place, Pushing(space.registries, sources, space.pool))
+
     def conversion(self, member: Member) -> ConvertMediaTypes:
         """Return the task that makes one member."""
         return ConvertMediaTypes(run_dir=self.run_dir, image=member.image, shape=member.shape.key())
 
 
 class WriteImage(_DeliveryStep):
-    """Write one destination: an image into a layout or folder, or all images of one archive."""
+    """Write one destination: an image into a layout, folder or repository, or all images of one archive."""
 
     def requires(self) -> list[ConvertMediaTypes]:
         """The images in the destination's form."""
@@ -196,7 +203,7 @@ class WriteImage(_DeliveryStep):
         """Write; the destination is whole and durable, or as it was."""
         job, store = self.job, self.workspace.store
         total = 0
-        with open_sink(PathReference(job.transport, job.path, "", None)) as sink:
+        with self.sink() as sink:
             for member, made in zip(job.members, self.requires(), strict=True):
                 total += write(store, descriptor(made.result()["root"]), sink, member.name)
             if job.transport == "oci":
@@ -206,7 +213,11 @@ class WriteImage(_DeliveryStep):
 
 
 class VerifyDigests(_DeliveryStep):
-    """Read the destination back and hash everything: with this checkpoint an image counts as done."""
+    """Read the destination back and hash everything: with this checkpoint an image counts as done.
+
+    Of an image in a registry only the manifests are read back, and the registry asked whether it has each blob
+    at its size: it has hashed every blob that it took, and reading all of them again would double the traffic.
+    """
 
     def requires(self) -> WriteImage:
         """What is to be read back."""
@@ -234,7 +245,8 @@ class VerifyDigests(_DeliveryStep):
         try:
             # A docker-archive holds no manifest; its config and layers stand for the image.
             archive = self.job.transport == "docker-archive"
-            walk = verify(source, None if archive else expected.digest, self.workspace.seen)
+            holds = self.sink().has if self.job.transport == "docker" else None
+            walk = verify(source, None if archive else expected.digest, self.workspace.seen, holds=holds)
             if archive and not walk.findings and not self._same_image(source.manifest(), expected):
                 raise ContentError(f"{reference}: holds another image than was written")
         finally:
@@ -258,7 +270,7 @@ class VerifyDigests(_DeliveryStep):
 
     def _undo(self, walk: Verified) -> None:
         """A damaged file may be the store's own, by hard link: nothing of the image is trusted any more."""
-        sink = open_sink(PathReference(self.job.transport, self.job.path, "", None))
+        sink = self.sink()
         for finding in walk.findings:
             if finding.fault == "damaged":
                 self.workspace.store.discard(finding.digest)

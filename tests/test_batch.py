@@ -110,7 +110,10 @@ def test_json_with_tabs_and_escapes_keeps_its_lines(tmp_path: Path) -> None:
         ("docker://x.y/a", "dir:{digest}", "has no {digest} to fill in"),
         ("oci:in", "dir:{tag}", ":4: key images[0].to[0]: the image of line 3, oci:"),
         ("docker://x.y/a", "oci:o:-{tag}", ":4: key images[0].to[0]: reference"),
-        ("docker://x.y/a", "docker://x.y/{name}", "cannot be written yet"),
+        ("docker://x.y/a/b:v1", "docker://m.y/{registry}/{name}:{tag}", "docker://m.y/x.y/b:v1"),
+        ("docker://x.y/a/b", "docker://m.y/{repository}", "docker://m.y/a/b:latest"),
+        (f"docker://x.y/a@sha256:{'a' * 64}", "docker://m.y/a@{digest}", f"docker://m.y/a@sha256:{'a' * 64}"),
+        ("docker://x.y/a", "docker://m.y/{name}:-{tag}", "malformed tag"),
         ("docker://x.y/a", "docker-daemon:{name}:{tag}", "cannot be written yet"),
         ("docker://x.y/a", "containers-storage:{name}", "cannot be written yet"),
         ("docker://x.y/a", "oci:o:@1", "names an image by index"),
@@ -119,7 +122,7 @@ def test_json_with_tabs_and_escapes_keeps_its_lines(tmp_path: Path) -> None:
 )
 def test_placeholders(tmp_path: Path, source: str, template: str, expected: str) -> None:
     text = f"version: 1\nimages:\n- from: '{source}'\n  to: ['{template}']\n"
-    if expected.startswith(("dir:", "oci:", "oci-archive:")):
+    if expected.startswith(("docker:", "dir:", "oci:", "oci-archive:")):
         (found,) = destinations(read(tmp_path, text))
         assert found.replace(str(tmp_path), "") == expected
     else:

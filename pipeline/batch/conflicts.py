@@ -9,15 +9,17 @@ from transship.pipeline.batch.expand import Expansion
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import PathReference, Reference
+from transship.pipeline.reference import DockerReference, PathReference, Reference
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """One destination: its path with links resolved, who writes it, and where that was said."""
+    """One destination: its path with links resolved, or its repository; who writes it, and where that was said."""
 
     real: str
-    reference: PathReference
+    transport: str
+    name: str
+    reference: DockerReference | PathReference
     source: Reference
     entry: Place
     at: Place
@@ -26,21 +28,22 @@ class _Use:
 def refuse_conflicts(document: Document, expansions: Sequence[Expansion]) -> None:
     """Raise `UsageError`, naming both lines, where two destinations would overwrite each other.
 
-    A layout or archive takes many images of different names; a ``dir:`` one. No destination lies
-    inside another, and none but a layout is also a source.
+    A layout, archive or repository takes many images of different names; a ``dir:`` one. No destination lies
+    inside another, and none but a layout or repository is also a source.
     """
     owners: dict[str, _Use] = {}
     names: dict[tuple[str, str], _Use] = {}
     uses = list(_uses(expansions))
     for use in uses:
         owner = owners.setdefault(use.real, use)
-        if owner.reference.transport != use.reference.transport:
+        if owner.transport != use.transport:
             raise _clash(document, use, owner, "is written in another format")
-        name = "" if use.reference.transport == "dir" else use.reference.name
-        other = names.setdefault((use.real, name), use)
+        other = names.setdefault((use.real, use.name), use)
         if other is not use:
             raise _clash(document, use, other, "is written already")
     for use in uses:
+        if use.transport == "docker":
+            continue
         for parent in Path(use.real).parents:
             if str(parent) in owners:
                 raise _clash(document, use, owners[str(parent)], "lies inside a destination")
@@ -51,8 +54,15 @@ def _uses(expansions: Sequence[Expansion]) -> Iterator[_Use]:
     for found in expansions:
         for destination, at in zip(found.job.destinations, found.places, strict=True):
             reference = destination.reference
+            source = found.job.source
             if isinstance(reference, PathReference):
-                yield _Use(os.path.realpath(reference.path), reference, found.job.source, found.at, at)
+                name = "" if reference.transport == "dir" else reference.name
+                real = os.path.realpath(reference.path)
+                yield _Use(real, reference.transport, name, reference, source, found.at, at)
+            else:
+                # No path begins like this: they are absolute.
+                name = str(reference.digest or reference.tag)
+                yield _Use(f"docker://{reference.name}", "docker", name, reference, source, found.at, at)
 
 
 def _clash(document: Document, use: _Use, other: _Use, why: str) -> UsageError:
@@ -69,7 +79,7 @@ def _refuse_sources(document: Document, expansions: Sequence[Expansion], owners:
     for found in expansions:
         source = found.job.source
         use = owners.get(os.path.realpath(source.path)) if isinstance(source, PathReference) else None
-        if use and use.reference.transport != "oci":
+        if use and use.transport != "oci":
             raise document.refusal(
                 use.at, f"{use.reference} would replace the source of line {document.line((*found.at, 'from'))}"
             )

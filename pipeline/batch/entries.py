@@ -156,8 +156,8 @@ def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, 
 
 def _template(document: Document, at: Place, text: str) -> tuple[Place, str]:
     transport = text.partition(":")[0]
-    if transport in TRANSPORTS and transport not in PATHS:
-        advice = "write to oci:, oci-archive:, docker-archive: or dir:"
+    if transport in TRANSPORTS and transport not in PATHS | {"docker"}:
+        advice = "write to docker://, oci:, oci-archive:, docker-archive: or dir:"
         raise document.refusal(at, f"{shown(text)!r} cannot be written yet", advice)
     for name in PLACEHOLDER.findall(text):
         if name not in _WORDS:

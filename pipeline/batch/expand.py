@@ -94,6 +94,8 @@ def _destination(document: Document, folder: Path, at: Place, text: str) -> Dock
         found = parse_reference(text)
         if isinstance(found, PathReference) and found.index is None:
             return settle(folder, found)
+        if isinstance(found, DockerReference):
+            return found
     except UsageError as error:
         raise document.refusal(at, error.message, error.advice) from error
     raise document.refusal(at, f"{shown(text)!r} names an image by index", "give it a name instead")

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -23,6 +23,7 @@ from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.reference import (
     SINGLE,
     DaemonReference,
+    DockerReference,
     PathReference,
     Reference,
     StorageReference,
@@ -33,7 +34,7 @@ from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
 from transship.pipeline.transport import Sink, Source, WrongSizeError
-from transship.pipeline.transports import open_sink, open_source
+from transship.pipeline.transports import Pushing, open_sink, open_source
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
 
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 4
 """Layers read, repacked or verified at the same time."""
-_COPYING: Final = frozenset({"docker-archive", "oci-archive", "docker-daemon", "containers-storage"})
+_COPYING: Final = frozenset({"docker-archive", "oci-archive", "docker-daemon", "containers-storage", "docker"})
 """Destinations that copy bytes, and link none."""
-_Destination: TypeAlias = PathReference | DaemonReference | StorageReference
+_Destination: TypeAlias = PathReference | DockerReference | DaemonReference | StorageReference
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -54,17 +55,19 @@ def perform(options: argparse.Namespace) -> int:
     source, destination = parse_reference(options.source), parse_reference(options.destination)
     if isinstance(destination, DaemonReference):
         destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
-    if not isinstance(destination, PathReference | DaemonReference | StorageReference):
-        raise UsageError(f"{destination}: cannot be written yet", advice="write to oci:, dir: or an archive")
-    registries = connect({}, account_settings(options, "src-"))
+    if not isinstance(destination, _Destination):
+        raise UsageError(f"{destination}: cannot be written yet", advice="write to docker://, oci:, dir: or an archive")
     near = _near(destination)
-    with at_disk(near):
-        scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
-    try:
-        digest = _copy(source, destination, options, registries, scratch)
-    finally:
-        registries.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+    from_settings, to_settings = account_settings(options, "src-"), account_settings(options, "dest-")
+    with ExitStack() as opened:
+        registries = opened.enter_context(closing(connect({}, from_settings)))
+        # One registry asked in one way is one client: one login, one set of connections.
+        same = from_settings == to_settings
+        targets = registries if same else opened.enter_context(closing(connect({}, to_settings)))
+        with at_disk(near):
+            scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
+        opened.callback(shutil.rmtree, scratch, ignore_errors=True)
+        digest = _copy(source, destination, options, (registries, targets), scratch)
     if options.digestfile:
         with at_disk(Path(options.digestfile)):
             Path(options.digestfile).write_text(str(digest))
@@ -85,20 +88,25 @@ def _near(destination: _Destination) -> Path:
 
 
 def _copy(
-    reference: Reference, destination: _Destination, options: argparse.Namespace, registries: Registries, scratch: Path
+    reference: Reference,
+    destination: _Destination,
+    options: argparse.Namespace,
+    registries: tuple[Registries, Registries],
+    scratch: Path,
 ) -> Digest:
-    form, chosen = bounded(shape(options, destination.transport), destination.transport), choice(options)
+    transport, name = _named(destination)
+    form, chosen = bounded(shape(options, transport), transport), choice(options)
     if form.single and (chosen.all or chosen.listed is not None):
         raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
-    if options.additional_tag and destination.transport != "docker-archive":
+    if options.additional_tag and transport != "docker-archive":
         raise UsageError(f"{destination}: has one name", advice="--additional-tag is for docker-archive:")
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
-    store = Store(scratch, durable=destination.transport not in _COPYING)
+    store = Store(scratch, durable=transport not in _COPYING)
     # An engine that is not there is found before anything is fetched.
-    sink = _sink(destination, options.dest_shared_blob_dir)
-    source = _source(reference, registries, options.src_shared_blob_dir)
+    pushing = Pushing(registries[1], [reference])
+    sink = _sink(destination, options.dest_shared_blob_dir, pushing)
     with ExitStack() as opened:
-        opened.callback(source.close)
+        source = opened.enter_context(closing(_source(reference, registries[0], options.src_shared_blob_dir)))
         selection = chosen.select(load(store, fetch_manifest(source, store)))
         fetch_below(source, store, selection)
         kept = selection.kept if selection.sparse else None
@@ -106,24 +114,33 @@ def _copy(
         pool = _threads(store, selection, opened, options.image_parallel_copies or _AT_ONCE)
         fetch_blobs(source, store, selection, pool, leave=through)
         converted = partial(convert, store, selection, form, pool, source)
-        if isinstance(destination, PathReference) and destination.transport == "docker-archive":
+        if isinstance(destination, DockerReference):
+            sink = open_sink(destination, pushing._replace(pool=pool))
+        if isinstance(destination, PathReference) and transport == "docker-archive":
             sizes = tar_sizes(source, store, selection, form, pool)
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)
         else:
             made = converted()
             with sink:
-                write(store, made.root, sink, destination.name, kept=kept)
+                write(store, made.root, sink, name, kept=kept)
         for loss in made.losses:
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
-        written = _source(destination, registries, options.dest_shared_blob_dir)
-        opened.callback(written.close)
-        remade = destination.transport in SINGLE
-        walk = verify(written, None if remade else made.root.digest, pool=pool, kept=kept)
+        written = opened.enter_context(closing(_source(destination, registries[1], options.dest_shared_blob_dir)))
+        remade = transport in SINGLE
+        holds = sink.has if transport == "docker" else None
+        walk = verify(written, None if remade else made.root.digest, pool=pool, kept=kept, holds=holds)
         if walk.findings:
             raise ContentError(f"{destination}: {walk.findings[0].why}")
         if remade and not same_image(written.manifest(), load(store, made.root)):
             raise ContentError(f"{destination}: holds another image than was written")
     return made.root.digest
+
+
+def _named(destination: _Destination) -> tuple[str, str]:
+    """Return the transport, and the name of the image in its sink."""
+    if isinstance(destination, DockerReference):
+        return "docker", str(destination.digest or destination.tag)
+    return destination.transport, destination.name
 
 
 def _source(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
@@ -135,9 +152,10 @@ def _source(reference: Reference, registries: Registries, shared_blobs: str) -> 
     return OciSource(Path(layout.path), layout.name, layout.index, Path(shared_blobs))
 
 
-def _sink(destination: _Destination, shared_blobs: str) -> Sink:
+def _sink(destination: _Destination, shared_blobs: str, pushing: Pushing) -> Sink:
     if not shared_blobs:
-        return open_sink(destination._replace(name="") if isinstance(destination, PathReference) else destination)
+        whole = destination._replace(name="") if isinstance(destination, PathReference) else destination
+        return open_sink(whole, pushing)
     from transship.pipeline.transports.oci import OciSink  # noqa: PLC0415
 
     return OciSink(Path(_layout(destination).path), Path(shared_blobs))

@@ -96,7 +96,7 @@ class Login:
         token = self._tokens.get(scope)
         if token and token.header == used and token.obtained >= since:
             raise answer.error()
-        return self._renewed(repository, scope, wanted.parameters.get("scope") or scope, used).header
+        return self._renewed(repository, scope, _asked(wanted.parameters.get("scope", ""), scope), used).header
 
     def _choose(self, answer: Answer) -> Challenge | None:
         """Return the challenge to meet; one from where a redirect led is not the registry's."""
@@ -182,6 +182,17 @@ def basic(credentials: Credentials) -> str:
     """Return the ``Authorization`` of RFC 7617."""
     pair = f"{credentials.username}:{credentials.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _asked(offered: str, ours: str) -> str:
+    """Return ``ours`` where it covers the scope that the registry named, else that: it may name things otherwise."""
+
+    def covered(one: str) -> bool:
+        named, _, actions = one.rpartition(":")
+        parts = (mine.rpartition(":") for mine in ours.split())
+        return any(named == name and set(actions.split(",")) <= set(allowed.split(",")) for name, _, allowed in parts)
+
+    return ours if all(covered(one) for one in offered.split()) else offered
 
 
 def _read_token(answer: Answer, asked_at: float) -> _Token:

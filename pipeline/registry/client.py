@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from types import MappingProxyType
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 
 from transship.pipeline import digest as digests
 from transship.pipeline.digest import Digest
@@ -30,11 +30,12 @@ from transship.pipeline.registry.lanes import Lanes
 from transship.pipeline.registry.origin import Origin, Url
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.registry.span import check_span
+from transship.pipeline.registry.whereabouts import Whereabouts
 from transship.pipeline.transport import RangeRefusedError
 
-_AGENT: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
-_MANIFEST: Final = {**_AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
-_JSON: Final = {**_AGENT, "Accept": "application/json"}
+AGENT: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
+_MANIFEST: Final = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
+_JSON: Final = {**AGENT, "Accept": "application/json"}
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _LINK: Final = re.compile(r"\s*<([^<>]*)>([^,]*)")
@@ -43,6 +44,18 @@ _PAGE: Final = 1000
 _MAX_PAGES: Final = 10_000
 _HUB_API: Final = "registry-1.docker.io"
 _ROUNDS: Final = 4
+
+
+class Request(NamedTuple):
+    """What to ask a registry: a ``target`` below a repository, or where the registry said to go on; else as `Call`."""
+
+    method: str
+    target: str | Url
+    headers: Mapping[str, str] = AGENT
+    limit: int | None = http.MAX_ERROR
+    body: bytes | BinaryIO | None = None
+    length: int = 0
+    again: bool = True
 
 
 class RegistryClient:
@@ -61,6 +74,7 @@ class RegistryClient:
         ``environ`` may name proxies.
         """
         self.registry = registry
+        self.whereabouts = Whereabouts()
         name = _HUB_API if registry == "docker.io" else registry
         self._secure = Origin.of_registry(name, "https")
         self._plain = Origin.of_registry(name, "http")
@@ -114,7 +128,7 @@ class RegistryClient:
             TransientError: also later from `read`, where the connection broke; what came is good.
             TransportError: as `get_manifest`.
         """
-        headers = {**_AGENT, "Range": f"bytes={start}-"} if start else _AGENT
+        headers = {**AGENT, "Range": f"bytes={start}-"} if start else AGENT
         answer = self._ask("GET", repository, f"blobs/{wanted.digest}", headers, None)
         if start and answer.status == 416:
             raise RangeRefusedError(f"{answer}: 416 for a start at byte {start}")
@@ -155,8 +169,8 @@ class RegistryClient:
             TransportError: the registry failed, or does not allow it.
         """
         # "*" is what token servers agree on for more than pull and push.
-        scope = f"{_pull_scope(repository).removesuffix('pull')}*"
-        answer = self._ask("DELETE", repository, f"manifests/{digest}", _AGENT, http.MAX_ERROR, scope=scope)
+        scope = f"{pull_scope(repository).removesuffix('pull')}*"
+        answer = self._ask("DELETE", repository, f"manifests/{digest}", AGENT, http.MAX_ERROR, scope=scope)
         if answer.status == 405:
             raise TransportError(
                 answer.error().message, advice="this registry does not allow it; it can be a setting of the registry"
@@ -180,6 +194,60 @@ class RegistryClient:
         """Close idle connections and wake threads that wait; idempotent."""
         self._lanes.close()
 
+    def ask(self, repository: str, scope: str, asked: Request) -> Answer:
+        """Return the answer to ``asked``, logging in as the registry wants; raises as `http.send`.
+
+        What is at another origin is asked without credentials. A body that is a stream is gone once it
+        is sent: who gave one may get a 401, and the next request logs in. With no repository the API's
+        root is asked.
+
+        Raises:
+            DeniedError: the login is refused.
+        """
+        login = self._login or self._connected()
+        target = asked.target
+        path = f"/v2/{repository}/{target}" if repository else "/v2/"
+        url = target if isinstance(target, Url) else Url(self._origin, path)
+        call = http.Call(asked.method, url, asked.headers, asked.limit, asked.body, asked.length, asked.again)
+        if url.origin != self._origin:
+            return http.send(self._lanes, call)
+        began = time.monotonic()
+        header = login.header(repository, scope)
+        answer = http.send(self._lanes, call, header)
+        for _ in range(_ROUNDS):
+            if answer.status != 401 or not isinstance(asked.body, bytes | None):
+                break
+            header = login.challenged(answer, repository, scope, header, began)
+            answer = http.send(self._lanes, call, header)
+        return answer
+
+    def upload_url(self, answer: Answer) -> Url:
+        """Return where an upload goes on by the ``Location`` of ``answer``.
+
+        A registry behind a proxy that ends TLS often names itself with http; it is asked by https all the same.
+
+        Raises:
+            TransportError: it names no place, or leads from https to http elsewhere.
+        """
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise TransportError(f"{answer}: {answer.status} without a Location to upload to")
+        url = answer.url.join(location)
+        if self._origin.scheme == "https" and url.origin.scheme == "http":
+            if url.origin.host != self._origin.host:
+                raise TransportError(f"{answer}: leads from https to {url}; refused, as plain HTTP is not safe")
+            return Url(self._origin, url.target)
+        return url
+
+    def back_off(self, failures: int) -> None:
+        """Wait before a request that failed is made anew, longer with each of ``failures`` (from 1)."""
+        self._lanes.at(self._origin).pace.back_off(failures)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._lanes.stopped.is_set()
+
     def _ask(
         self,
         method: str,
@@ -190,23 +258,8 @@ class RegistryClient:
         *,
         scope: str | None = None,
     ) -> Answer:
-        """Return the answer, logging in as the registry asks; ``target`` is what follows the repository.
-
-        ``scope`` is what a token must allow, by default to pull; with no repository the API's root is asked.
-        """
-        scope = _pull_scope(repository) if scope is None else scope
-        login = self._login or self._connected()
-        path = f"/v2/{repository}/{target}" if repository else "/v2/"
-        call = http.Call(method, Url(self._origin, path), headers, limit)
-        began = time.monotonic()
-        header = login.header(repository, scope)
-        answer = http.send(self._lanes, call, header)
-        for _ in range(_ROUNDS):
-            if answer.status != 401:
-                break
-            header = login.challenged(answer, repository, scope, header, began)
-            answer = http.send(self._lanes, call, header)
-        return answer
+        scope = pull_scope(repository) if scope is None else scope
+        return self.ask(repository, scope, Request(method, target, headers, limit))
 
     def _connected(self) -> Login:
         """Decide on the scheme, once."""
@@ -232,7 +285,12 @@ class RegistryClient:
 
 
 @lru_cache(maxsize=256)
-def _pull_scope(repository: str) -> str:
+def pull_scope(repository: str) -> str:
+    """Return what a token must allow to read from ``repository``.
+
+    Raises:
+        UsageError: it is no name of one.
+    """
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"not a repository name: {shown(repository)!r}")
     return f"repository:{repository}:pull"

@@ -1,20 +1,31 @@
 """The transports: which Source and Sink a reference means. Each is imported when first asked for."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.errors import UsageError
 from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
 from transship.pipeline.transport import Sink, Source
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from transship.pipeline.registry.registries import Registries
 
 # Imports stand in the functions: a command loads the one transport that it uses.
 # ruff: noqa: PLC0415
 
-_WRITABLE = "write to oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
+_WRITABLE = "write to docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
 _READABLE = "read from docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
+
+
+class Pushing(NamedTuple):
+    """What writing to a registry takes: connections, where the images come from, threads for blobs if there are any."""
+
+    registries: "Registries"
+    sources: Sequence[Reference] = ()
+    pool: "Executor | None" = None
 
 
 def open_source(reference: Reference, registries: "Registries") -> Source:
@@ -60,10 +71,11 @@ def _open_file(reference: PathReference) -> Source:
     return DirectorySource(path)
 
 
-def open_sink(reference: Reference) -> Sink:
+def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
     """Return the Sink of ``reference``; entering it begins the write. Names are given to `Sink.put_manifest`.
 
-    An archive is replaced whole: the images for one file go through one Sink.
+    An archive is replaced whole: the images for one file go through one Sink. ``pushing`` is for
+    ``docker://`` alone.
 
     Raises:
         UsageError: images cannot be written to that transport.
@@ -77,6 +89,11 @@ def open_sink(reference: Reference) -> Sink:
         from transship.pipeline.transports.containers_storage import StorageSink
 
         return StorageSink(reference)
+    if isinstance(reference, DockerReference) and pushing:
+        from transship.pipeline.transports.docker_sink import DockerSink
+
+        sources = [source for source in pushing.sources if isinstance(source, DockerReference)]
+        return DockerSink(pushing.registries.client(reference.registry), reference, sources, pushing.pool)
     if isinstance(reference, PathReference):
         return _file_sink(reference)
     raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)

@@ -1,0 +1,93 @@
+"""Writing to one repository. Source: OCI distribution-spec, "Pushing"; Docker Registry HTTP API V2.
+
+Nothing is sent that the registry has: it is asked first, and asked to mount what another repository has.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import DeniedError
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.media_types import MANIFESTS
+from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.registry.client import AGENT, RegistryClient, Request
+from transship.pipeline.registry.upload import Upload, check_digest, push_scope
+from transship.pipeline.transport import StoredBlob
+
+_ACCEPT = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
+
+
+class Push:
+    """One repository to write to. Thread-safe; of threads that bring the same blob one sends it."""
+
+    def __init__(self, client: RegistryClient, repository: str, stopped: Callable[[], bool]) -> None:
+        """``stopped``, once it returns true, ends uploads at their next piece.
+
+        Raises:
+            UsageError: ``repository`` is no name of one.
+        """
+        self._client = client
+        self._repository = repository
+        self._stopped = stopped
+        self._scope = push_scope(repository)
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Ask the registry whether the repository has the blob, at its size where it says that.
+
+        Raises:
+            TransportError: it answers neither that nor that it has not.
+        """
+        answer = self._client.ask(self._repository, self._scope, Request("HEAD", f"blobs/{wanted.digest}"))
+        if answer.status == 404:
+            return False
+        if answer.status != 200:
+            raise answer.error()
+        length = answer.headers.get("Content-Length", "")
+        return not length or length == str(wanted.size)
+
+    def put_blob(self, content: StoredBlob, source: str = "") -> None:
+        """Bring a blob: found there, mounted, or uploaded; idempotent.
+
+        ``source`` is a repository of the same registry that probably has it, empty for none.
+        Raises as `Upload.run`.
+        """
+        known, wanted = self._client.whereabouts, content.descriptor
+        if known.has(self._repository, wanted.digest):
+            return
+        with known.alone(wanted.digest):
+            if not known.has(self._repository, wanted.digest):
+                self._bring(content, source or known.elsewhere(wanted.digest))
+                known.add(self._repository, wanted.digest)
+
+    def forget(self, digest: Digest) -> None:
+        """Let the next `put_blob` ask the registry again; idempotent."""
+        self._client.whereabouts.forget(self._repository, digest)
+
+    def put_manifest(self, manifest: Manifest, reference: str | Digest) -> None:
+        """Put a manifest under a tag or its digest, unless it is there; all that it names must be there.
+
+        Raises:
+            DeniedError: the account may not write there.
+            TransportError: the registry refuses it.
+            ContentError: the registry took it for another digest.
+        """
+        target = f"manifests/{reference}"
+        there = self._client.ask(self._repository, self._scope, Request("HEAD", target, _ACCEPT))
+        same = there.headers.get("Docker-Content-Digest", "") == str(manifest.digest)
+        if there.status == 200 and same and there.headers.get("Content-Type", "") == manifest.media_type:
+            return
+        headers = {**AGENT, "Content-Type": manifest.media_type}
+        answer = self._client.ask(self._repository, self._scope, Request("PUT", target, headers, body=manifest.raw))
+        if answer.status not in (200, 201, 202):
+            raise answer.error()
+        check_digest(answer, manifest.digest)
+
+    def _bring(self, content: StoredBlob, source: str) -> None:
+        with suppress(DeniedError):
+            # An account that may not look may still write; if not, the upload's refusal is the one to tell.
+            if self.has(content.descriptor):
+                return
+        upload = Upload(self._client, self._repository, content, lambda: self.has(content.descriptor), self._stopped)
+        if source in ("", self._repository) or not upload.mount(source):
+            upload.run()

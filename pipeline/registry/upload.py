@@ -1,0 +1,221 @@
+"""One upload of one blob. Source: OCI distribution-spec, "Pushing blobs"; Docker Registry HTTP API V2.
+
+A request that sends bytes is sent once. Where its fate is unknown the registry is asked: by HEAD whether the
+blob is there, by GET on the upload how far that got. An upload that the registry has lost begins anew.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO, Final, cast
+from urllib.parse import urlencode
+
+from transship.pipeline.disk import at_disk
+from transship.pipeline.errors import ContentError, DeniedError, Error, InterruptError, TransientError
+from transship.pipeline.registry.answer import Answer
+from transship.pipeline.registry.client import AGENT, RegistryClient, Request, pull_scope
+from transship.pipeline.registry.origin import Url
+from transship.pipeline.transport import StoredBlob
+
+WHOLE: Final = 8 << 20
+"""Bytes up to which a blob goes in one PUT: two requests instead of three, and little to send again."""
+PIECE: Final = 16 << 20
+"""Bytes of a PATCH once the connection has broken: a proxy that collects bodies then passes on that much for good."""
+_TRIES_WITHOUT_PROGRESS: Final = 5
+_READ: Final = 1 << 20
+_RANGE: Final = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})", re.ASCII)
+_BYTES: Final = {**AGENT, "Content-Type": "application/octet-stream"}
+_LOST: Final = frozenset({401, 404, 416})
+"""What an upload answers whose token ran out, that is unknown, or that is elsewhere than we think."""
+
+
+class Upload:
+    """Brings one blob into one repository."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        repository: str,
+        content: StoredBlob,
+        there: Callable[[], bool],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """``there`` asks the registry whether it has the blob; ``stopped()``, once true, ends the upload."""
+        self._client = client
+        self._repository = repository
+        self._content = content
+        self._there = there
+        self._stopped = stopped
+        self._scope = push_scope(repository)
+        self._url: Url | None = None
+        self._offset = self._best = 0
+        self._most = content.descriptor.size
+        self._least = 0
+
+    def mount(self, source: str) -> bool:
+        """Ask the registry to take the blob from the repository ``source``; return whether it did.
+
+        Where it did not, it may have begun an upload, which `run` goes on with.
+        """
+        query = urlencode({"mount": str(self._content.descriptor.digest), "from": source})
+        request = Request("POST", f"blobs/uploads/?{query}")
+        try:
+            answer = self._client.ask(self._repository, f"{self._scope} {pull_scope(source)}", request)
+        except DeniedError:
+            return False
+        if answer.status == 202:
+            self._follow(answer, 0)
+        return answer.status == 201
+
+    def run(self) -> None:
+        """Upload the blob; on return the registry has accepted its digest.
+
+        Raises:
+            DeniedError: the account may not write there.
+            TransientError: it broke off again and again without getting further.
+            TransportError: the registry refuses it.
+            InterruptError: it was stopped. The upload is cancelled then, as after every failure.
+        """
+        failures = 0
+        try:
+            while True:
+                try:
+                    if self._advanced():
+                        return
+                    continue
+                except TransientError as error:
+                    failure = error
+                self._most = PIECE
+                try:
+                    if self._settled():
+                        return
+                except TransientError as error:
+                    failure = error
+                failures = 0 if self._offset > self._best else failures + 1
+                self._best = max(self._best, self._offset)
+                if failures >= _TRIES_WITHOUT_PROGRESS:
+                    raise failure
+                if failures:
+                    self._client.back_off(failures)
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _advanced(self) -> bool:
+        """Send one request's worth; return whether it was the last. Raises `TransientError` where its fate is open."""
+        if self._url is None:
+            self._begin()
+        size = self._content.descriptor.size
+        if self._offset == size or (not self._offset and size <= min(WHOLE, self._most)):
+            answer = self._send("PUT", size)
+            if answer.status in (200, 201, 204):
+                check_digest(answer, self._content.descriptor.digest)
+                return True
+        else:
+            end = min(size, self._offset + max(self._most, self._least))
+            answer = self._send("PATCH", end)
+            if 200 <= answer.status < 300:
+                self._follow(answer, end)
+                return False
+        if answer.status in _LOST:
+            raise TransientError(answer.error().message)
+        raise answer.error()
+
+    def _begin(self) -> None:
+        answer = self._client.ask(self._repository, self._scope, Request("POST", "blobs/uploads/"))
+        if answer.status != 202:
+            raise answer.error()
+        self._follow(answer, 0)
+
+    def _follow(self, answer: Answer, offset: int) -> None:
+        """Go on where ``answer`` says, from the byte that it says, or else from ``offset``."""
+        self._url = self._client.upload_url(answer)
+        least = answer.headers.get("OCI-Chunk-Min-Length", "")
+        self._least = max(self._least, int(least[:19])) if least.isascii() and least.isdigit() else self._least
+        match = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
+        # An upload that has nothing says 0-0 as well as one that has a byte.
+        told = int(match[1]) + 1 if match and match[1] != "0" else 0
+        self._offset = min(told, offset) if match else offset
+
+    def _send(self, method: str, end: int) -> Answer:
+        """Send the bytes from where the upload is to ``end``."""
+        assert self._url is not None
+        start, target = self._offset, self._url
+        headers = _BYTES
+        if method == "PATCH":
+            headers = {**_BYTES, "Content-Range": f"{start}-{end - 1}"}
+        else:
+            joint = "&" if "?" in target.target else "?"
+            query = urlencode({"digest": str(self._content.descriptor.digest)})
+            target = Url(target.origin, f"{target.target}{joint}{query}")
+        with at_disk(self._content.path):
+            stream = self._content.path.open("rb")
+        with stream:
+            body = cast(BinaryIO, _Part(stream, start, end, self._check_stopped, self._content))
+            request = Request(method, target, headers, body=body, length=end - start)
+            return self._client.ask(self._repository, self._scope, request)
+
+    def _settled(self) -> bool:
+        """Return whether the blob is there after all; if not, find out where the upload goes on."""
+        if self._there():
+            return True
+        if self._url is None:
+            return False
+        answer = self._client.ask(self._repository, self._scope, Request("GET", self._url))
+        if 200 <= answer.status < 300 and "Range" in answer.headers:
+            with suppress(Error):
+                self._follow(answer, self._content.descriptor.size)
+                return False
+        self._cancel()
+        self._url, self._offset = None, 0
+        return False
+
+    def _cancel(self) -> None:
+        """Tell the registry that the upload is given up; once, and whatever it answers."""
+        if self._url is not None:
+            with suppress(Error):
+                self._client.ask(self._repository, self._scope, Request("DELETE", self._url, again=False))
+
+    def _check_stopped(self) -> None:
+        if self._stopped() or self._client.closed:
+            raise InterruptError("interrupted", advice="run again to go on")
+
+
+class _Part(io.RawIOBase):
+    """The bytes of a file from ``start`` to ``end``, never fewer."""
+
+    def __init__(self, stream: BinaryIO, start: int, end: int, check: Callable[[], None], content: StoredBlob) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = end - start
+        self._check = check
+        self._content = content
+        stream.seek(start)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to ``size`` bytes; raises `ContentError` where the file ends early."""
+        self._check()
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        with at_disk(self._content.path):
+            data = self._stream.read(min(wanted, _READ))
+        if wanted and not data:
+            raise ContentError(f"blob {self._content.descriptor.digest}: its file {self._content.path} was cut short")
+        self._left -= len(data)
+        return data
+
+
+def push_scope(repository: str) -> str:
+    """Return what a token must allow to write to ``repository``; raises as `pull_scope`."""
+    return f"{pull_scope(repository)},push"
+
+
+def check_digest(answer: Answer, digest: object) -> None:
+    """Raise `ContentError` where ``answer`` names another digest than was sent."""
+    told = answer.headers.get("Docker-Content-Digest", "")
+    if told and told != str(digest):
+        raise ContentError(f"{answer}: took {digest} for {told[:100]!r}", advice="is something in between changing it?")
