@@ -185,7 +185,7 @@ class _DeliveryStep(_Step):
         """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
         space = self.workspace
         sources = [parse_reference(space.plan.images[member.image].source) for member in self.job.members]
-        return open_sink(self.job.place, Pushing(space.registries, sources, space.pool))
+        return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
 
     def conversion(self, member: Member) -> ConvertMediaTypes:
         """Return the task that makes one member."""
@@ -241,7 +241,7 @@ class VerifyDigests(_DeliveryStep):
     def _verified(self, member: Member) -> Verified:
         reference = self.job.reference(member)
         expected = descriptor(self.conversion(member).result()["root"])
-        source = self.workspace.source(reference)
+        source = self.workspace.written(reference)
         try:
             # A docker-archive holds no manifest; its config and layers stand for the image.
             archive = self.job.transport == "docker-archive"

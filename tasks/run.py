@@ -24,6 +24,7 @@ from transship.tasks.workspace import Workspace, descriptor
 
 OnDelivery: TypeAlias = Callable[[str, bool], None]
 """Hears of each delivery that is settled: its key, and whether it is verified."""
+_LOOKED_AT: Final = frozenset({"dir", "docker"})
 _UNITS_PER_PROCESS: Final = 8
 """Images from which another process is worth what it takes to start."""
 
@@ -200,10 +201,10 @@ def refresh(workspace: Workspace) -> int:
 
 
 def forget_replaced(workspace: Workspace) -> int:
-    """Forget what was written to ``dir:`` folders that hold another image now, or none; return how many there are."""
+    """Forget what was written to folders and tags that hold another image now, or none; return how many there are."""
     lost = 0
     for key, delivery in workspace.plan.deliveries.items():
-        done = workspace.checkpoint(key, VerifyDigests.__name__).read() if delivery.transport == "dir" else None
+        done = workspace.checkpoint(key, VerifyDigests.__name__).read() if delivery.transport in _LOOKED_AT else None
         if done is not None and not _holds(workspace, delivery, done):
             _forget(workspace, key)
             lost += 1
@@ -212,7 +213,7 @@ def forget_replaced(workspace: Workspace) -> int:
 
 def _holds(workspace: Workspace, delivery: Delivery, done: Result) -> bool:
     with suppress(Error):
-        source = workspace.source(delivery.reference(delivery.members[0]))
+        source = workspace.written(delivery.reference(delivery.members[0]))
         try:
             images = done["images"]
             found = images[0] if isinstance(images, list) else None

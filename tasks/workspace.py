@@ -35,8 +35,17 @@ class Workspace:
     """The open run folder; made once a process and run, found again by `Workspace.of`."""
 
     def __init__(
-        self, root: Path, plan: Plan, connect: Connect, blob_threads: int, on_bytes: OnBytes, *, processes: int = 1
+        self,
+        root: Path,
+        plan: Plan,
+        connect: Connect,
+        blob_threads: int,
+        on_bytes: OnBytes,
+        *,
+        processes: int = 1,
+        targets: Connect | None = None,
     ) -> None:
+        """``targets`` makes connections to destinations where they are not those to sources."""
         self._opening = (root, plan, connect, blob_threads)
         self.root = root
         self.plan = plan
@@ -44,6 +53,8 @@ class Workspace:
             member.shape.key(): member.shape for delivery in plan.deliveries.values() for member in delivery.members
         }
         self.registries = connect(processes)
+        self._targets = targets
+        self.targets = targets(processes) if targets else self.registries
         self.store = Store(root)
         # A layer being packed takes up to 20 MiB: all processes together have no more of them than one would.
         self.pool = ThreadPoolExecutor(max(2, blob_threads // processes), "blob")
@@ -55,7 +66,7 @@ class Workspace:
 
     def sibling(self, on_bytes: OnBytes, processes: int) -> "Workspace":
         """Return the same run folder as one of ``processes`` forks opens it, with its own connections and threads."""
-        return Workspace(*self._opening, on_bytes, processes=processes)
+        return Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets)
 
     @classmethod
     def of(cls, root: str) -> "Workspace":
@@ -71,6 +82,10 @@ class Workspace:
         """Open ``reference`` for reading."""
         return open_source(parse_reference(reference), self.registries)
 
+    def written(self, reference: str) -> Source:
+        """Open a destination for reading."""
+        return open_source(parse_reference(reference), self.targets)
+
     def sync(self) -> None:
         """Make everything written so far durable, checkpoints too (sync(2))."""
         os.sync()
@@ -80,6 +95,7 @@ class Workspace:
         _open.pop(str(self.root), None)
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.registries.close()
+        self.targets.close()
 
 
 def descriptor(document: object) -> Descriptor:

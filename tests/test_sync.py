@@ -294,6 +294,46 @@ def test_an_image_folder_there_before_is_replaced_and_any_other_left_alone(
     assert (mine / "thesis.txt").read_text() == "two years"
 
 
+@pytest.mark.parametrize("words", [[], ["--all", "--append-suffix=-old"]], ids=" ".join)
+def test_a_sync_to_a_registry_pushes_what_skopeo_pushes(
+    tmp_path: Path, registry: RegistryServer, words: list[str]
+) -> None:
+    path = source_file(
+        tmp_path, f"{registry.name}:\n  tls-verify: false\n  images: {{team/app: [1.10, latest], team/multi: []}}\n"
+    )
+    with running(tmp_path / "target", user="alice", password=PASSWORD) as target:
+        to = ["--dest-tls-verify=false", "--dest-creds", f"alice:{PASSWORD}", path, f"{target.name}/mirror"]
+        done = sync(tmp_path, "--src", "yaml", "--dest", "docker", *words, "--digestfile", "digests", *to)
+        assert done.returncode == 0, done.stderr
+        suffix = "-old" if words else ""
+        for name in ("app:1.10", "app:latest", "multi:v1"):
+            place = f"{target.name}/mirror/{name}{suffix}"
+            assert f"docker://{place}\n" in (tmp_path / "digests").read_text()
+            there = ["--tls-verify=false", f"--creds=alice:{PASSWORD}", f"docker://{place}"]
+            found = subprocess.run(["skopeo", "inspect", "--raw", *there], capture_output=True, timeout=60, check=True)
+            source = ["--tls-verify=false", f"docker://{registry.name}/team/{name}"]
+            wanted = subprocess.run(
+                ["skopeo", "inspect", "--raw", *source], capture_output=True, timeout=60, check=True
+            )
+            if words or "multi" not in name:
+                assert found.stdout == wanted.stdout
+        again = sync(tmp_path, "--src", "yaml", "--dest", "docker", *words, *to)
+        assert again.returncode == 0, again.stderr
+    for file in (tmp_path / "runs").rglob("*"):
+        assert not file.is_file() or PASSWORD.encode() not in file.read_bytes()
+
+
+def test_folders_go_to_a_registry_by_their_names(tmp_path: Path, registry: RegistryServer) -> None:
+    name = f"{registry.name}/team/app"
+    assert sync(tmp_path, "--src", "docker", "--dest", "dir", "--src-tls-verify=false", name, "out").returncode == 0
+    with running(tmp_path / "target") as target:
+        done = sync(tmp_path, "--src", "dir", "--dest", "docker", "--dest-tls-verify=false", "out", f"{target.name}/up")
+        assert done.returncode == 0, done.stderr
+        words = ["--src", "docker", "--dest", "dir", "--src-tls-verify=false", f"{target.name}/up/app", "back"]
+        assert sync(tmp_path, *words).returncode == 0
+    assert files(tmp_path / "back") == files(tmp_path / "out")
+
+
 def push_as(server: RegistryServer, image: Sample) -> None:
     reference = f"docker://{server.name}/{image.repository}:{image.tag}"
     folder = Path(server.log).parent / "pushed"

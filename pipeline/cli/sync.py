@@ -18,11 +18,11 @@ from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import Error, UsageError
 from transship.pipeline.jobs import Plan
-from transship.pipeline.reference import DockerReference, Reference
+from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.sync import sources
-from transship.pipeline.sync.plan import Target, Wish, places, plan_sync
+from transship.pipeline.sync.plan import Place, Target, Wish, places, plan_sync
 from transship.pipeline.sync.reading import SourceFile, read_source_file
 
 if TYPE_CHECKING:
@@ -40,18 +40,23 @@ class _Request:
     options: argparse.Namespace
     settings: Mapping[str, HostSettings]
     default: HostSettings
+    to: HostSettings
     file: SourceFile | None
     digest: str
     name: str
 
     def connect(self, processes: int = 1) -> Registries:
         """Return connections to the source's registries, as one of so many processes."""
+        shares = {host: _share(settings, processes) for host, settings in self.settings.items()}
+        return Registries(shares, _share(self.default, processes), os.environ)
 
-        def share(settings: HostSettings) -> HostSettings:
-            return settings._replace(concurrency=max(1, settings.concurrency // processes))
+    def connect_target(self, processes: int) -> Registries:
+        """Return connections to the destination's registry, as one of so many processes."""
+        return Registries({}, _share(self.to, processes), os.environ)
 
-        shares = {host: share(settings) for host, settings in self.settings.items()}
-        return Registries(shares, share(self.default), os.environ)
+
+def _share(settings: HostSettings, processes: int) -> HostSettings:
+    return settings._replace(concurrency=max(1, settings.concurrency // processes))
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -69,18 +74,23 @@ def _read(options: argparse.Namespace) -> _Request:
     if options.format == "v2s1":
         raise UsageError("sync: --format v2s1 is not built yet", advice="say oci or v2s2")
     refuse_signing(options)
-    if options.dest == "docker":
-        raise UsageError("sync: --dest docker cannot be written yet", advice="sync to a folder with --dest dir")
-    default = account_settings(options, "src-")
+    default, to = account_settings(options, "src-"), account_settings(options, "dest-")
     file = read_source_file(Path(options.source), default) if options.src == "yaml" else None
     source = options.source if options.src == "docker" else os.path.abspath(options.source)
-    ends = [options.src, source, options.dest, os.path.abspath(options.destination)]
+    destination = options.destination if options.dest == "docker" else os.path.abspath(options.destination)
+    ends = [options.src, source, options.dest, destination]
     asked: list[Any] = [
         *ends, options.all, options.scoped, options.append_suffix, options.format, options.preserve_digests,
         _platforms(options), file.choice if file else None,
     ]  # fmt: skip
     return _Request(
-        options, file.settings if file else {}, default, file, _digest(asked), f"{_slug(source)}-{_digest(ends)[:8]}"
+        options,
+        file.settings if file else {},
+        default,
+        to,
+        file,
+        _digest(asked),
+        f"{_slug(source)}-{_digest(ends)[:8]}",
     )
 
 
@@ -96,7 +106,7 @@ def _platforms(options: argparse.Namespace) -> str:
     return "all" if options.all else str(wanted_platform(options))
 
 
-def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image, Reference]]":
+def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image, Place]]":
     """Ask the source what it has; what cannot be listed goes to ``missed`` under --keep-going."""
     options = request.options
     with request.connect() as registries:
@@ -111,10 +121,10 @@ def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image
             found = sources.from_repository(options.source, tags)
         else:
             found = sources.from_folder(options.source)
-    return places(found, Target(options.destination, options.scoped, options.append_suffix))
+    return places(found, Target(options.dest, options.destination, options.scoped, options.append_suffix))
 
 
-def _show(placed: "Sequence[tuple[sources.Image, Reference]]", missed: Sequence[Error]) -> int:
+def _show(placed: "Sequence[tuple[sources.Image, Place]]", missed: Sequence[Error]) -> int:
     for number, (image, place) in enumerate(placed, 1):
         _log("info", f"Would have copied image ref {number}/{len(placed)}", **{"from": image.source, "to": place})
     _log("info", f"Would have synced {len(placed)} images from {_repositories(placed)} sources")
@@ -171,7 +181,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
 
     set_limits()
     progress = make_progress(request.options.progress, len(plan.deliveries))
-    workspace = Workspace(root, plan, request.connect, blob_threads(), progress.bytes)
+    workspace = Workspace(root, plan, request.connect, blob_threads(), progress.bytes, targets=request.connect_target)
     try:
         if anew:
             refresh(workspace)
@@ -206,7 +216,7 @@ def _failed(missed: Sequence[Error]) -> int:
     return 1 if missed else 0
 
 
-def _repositories(placed: "Sequence[tuple[sources.Image, Reference]]") -> int:
+def _repositories(placed: "Sequence[tuple[sources.Image, Place]]") -> int:
     return len({getattr(image.source, "name", "") for image, _ in placed})
 
 

@@ -3,29 +3,47 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from transship.pipeline.convert.shape import Shape, bounded
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.jobs import Delivery, ImageJob, Member, Plan
-from transship.pipeline.reference import PathReference, Reference
+from transship.pipeline.reference import DockerReference, PathReference
 from transship.pipeline.sync.sources import Image
 
 if TYPE_CHECKING:
     from transship.pipeline.resolve import Platforms
 
 
-class Target(NamedTuple):
-    """Where a sync writes: below the folder ``base``, by full names if ``scoped``, all with ``suffix`` at their end."""
+Place: TypeAlias = DockerReference | PathReference
 
+
+class Target(NamedTuple):
+    """Where a sync writes: below ``base``, by full names if ``scoped``, all with ``suffix`` at their end.
+
+    ``base`` is a folder, or for ``docker`` a registry with or without a namespace.
+    """
+
+    transport: str
     base: str
     scoped: bool = False
     suffix: str = ""
 
-    def place(self, image: Image) -> PathReference:
-        """Return where ``image`` goes."""
-        name = image.name if self.scoped else os.path.basename(image.name)
-        return PathReference("dir", os.path.abspath(os.path.join(self.base, name + self.suffix)))
+    def place(self, image: Image) -> Place:
+        """Return where ``image`` goes.
+
+        Raises:
+            UsageError: its name cannot be one in a registry.
+        """
+        path = os.path.join(self.base, (image.name if self.scoped else os.path.basename(image.name)) + self.suffix)
+        if self.transport == "dir":
+            return PathReference("dir", os.path.abspath(path))
+        try:
+            return DockerReference.parse(path)
+        except UsageError as error:
+            raise UsageError(
+                f"{image.source}: cannot be {shown(path)}: {error.message}", advice=error.advice
+            ) from error
 
 
 class Wish(NamedTuple):
@@ -35,43 +53,52 @@ class Wish(NamedTuple):
     shape: Shape
 
 
-def places(images: Sequence[Image], target: Target) -> list[tuple[Image, Reference]]:
+def places(images: Sequence[Image], target: Target) -> list[tuple[Image, Place]]:
     """Return each image with its destination, in their order.
 
     Raises:
         UsageError: two images would be written to one place, or one inside another.
     """
     owners: dict[str, Image] = {}
-    found: list[tuple[Image, Reference]] = []
+    found: list[tuple[Image, Place]] = []
     for image in images:
         place = target.place(image)
-        other = owners.setdefault(place.path, image)
+        other = owners.setdefault(_key(place), image)
         if other is not image:
             raise _clash(place, other, image, target)
         found.append((image, place))
     for path, image in owners.items():
         for parent in map(str, Path(path).parents):
-            if parent in owners:
+            if target.transport == "dir" and parent in owners:
                 raise _clash(PathReference("dir", parent), owners[parent], image, target)
     return found
 
 
-def plan_sync(name: str, digest: str, placed: Sequence[tuple[Image, Reference]], wish: Wish) -> Plan:
+def plan_sync(name: str, digest: str, placed: Sequence[tuple[Image, Place]], wish: Wish) -> Plan:
     """Return the plan that copies each image to its place; ``digest`` stands for all that was asked for."""
     images: dict[str, ImageJob] = {}
     deliveries: dict[str, Delivery] = {}
     for image, place in placed:
-        if not isinstance(place, PathReference):
-            raise UsageError(f"{place}: cannot be written yet", advice="sync to a folder")
         job = ImageJob(str(image.source), wish.platforms)
         images[job.key] = job
-        member = Member(job.key, bounded(wish.shape, place.transport), place.name)
-        delivery = Delivery(place.transport, place.path, (member,))
+        transport, path, name = _parts(place)
+        delivery = Delivery(transport, path, (Member(job.key, bounded(wish.shape, transport), name),))
         deliveries[delivery.key] = delivery
     return Plan(name, digest, images, deliveries)
 
 
-def _clash(place: Reference, one: Image, other: Image, target: Target) -> UsageError:
+def _parts(place: Place) -> tuple[str, str, str]:
+    """Return transport, path and name, as a `Delivery` and its `Member` have them."""
+    if isinstance(place, DockerReference):
+        return "docker", place.name, str(place.digest or place.tag)
+    return place.transport, place.path, place.name
+
+
+def _key(place: Place) -> str:
+    return str(place) if isinstance(place, DockerReference) else place.path
+
+
+def _clash(place: Place, one: Image, other: Image, target: Target) -> UsageError:
     return UsageError(
         f"{one.source} and {other.source} would both be written to {place}",
         advice="sync them to different places" if target.scoped else "say --scoped, which keeps their full names",
