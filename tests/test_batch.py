@@ -1,7 +1,6 @@
 """The batch file: what it expands to, and that every refusal names file, line and key."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -339,9 +338,7 @@ def test_any_text_is_a_batch_or_refused_in_one_line(tmp_path: Path, text: str, n
     assert "\n" not in said
 
 
-def test_thousands_of_images_are_read_in_a_breath(tmp_path: Path) -> None:
+def test_thousands_of_images_are_all_read(tmp_path: Path) -> None:
     images = "".join(f"- from: docker://x.y/app-{n}:v1\n" for n in range(3000))
     text = f"version: 1\ndefaults:\n  to: ['oci:out:{{name}}-{{tag}}']\nimages:\n{images}"
-    began = time.perf_counter()
     assert len(read(tmp_path, text).jobs) == 3000
-    assert time.perf_counter() - began < 5
