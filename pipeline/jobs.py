@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.manifest.document import Json, Object, dump
-from transship.pipeline.reference import DockerReference, PathReference
+from transship.pipeline.reference import LOCAL, DockerReference, PathReference, Reference, parse_reference
 
 if TYPE_CHECKING:
     from transship.pipeline.resolve import Platforms
@@ -46,7 +46,8 @@ class Member:
 class Delivery:
     """Something written and verified at once: one image, or all images of one archive in their order.
 
-    ``path`` is a file or folder; for docker it is host and repository, and a member's name a tag or digest.
+    ``path`` is a file or folder; for docker it is host and repository, and a member's name a tag or digest;
+    for an engine or a storage all that follows the transport.
     """
 
     transport: str
@@ -67,10 +68,12 @@ class Delivery:
         return {"transport": self.transport, "path": self.path, "members": members}
 
     @property
-    def place(self) -> DockerReference | PathReference:
+    def place(self) -> Reference:
         """What to open a sink of: the destination without a name."""
         if self.transport == "docker":
             return DockerReference.parse_repository(f"docker://{self.path}")
+        if self.transport in LOCAL:
+            return parse_reference(f"{self.transport}:{self.path}")
         return PathReference(self.transport, self.path)
 
     def reference(self, member: Member) -> str:

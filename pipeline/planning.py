@@ -5,7 +5,7 @@ from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
-from transship.pipeline.reference import PathReference
+from transship.pipeline.reference import SINGLE, DockerReference, PathReference
 from transship.pipeline.resolve import Platforms
 
 
@@ -38,16 +38,16 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
 
 def _platforms(job: Job) -> Platforms:
     transports = {_place(destination)[0] for destination in job.destinations}
-    single = transports == {"docker-archive"}
+    single = transports <= SINGLE
     if single and not isinstance(job.platforms, str) and len(job.platforms) == 1:
         return job.platforms[0]
     if (
-        "docker-archive" in transports
+        transports & SINGLE
         and job.explicit_platforms
         and (job.platforms == "all" or not isinstance(job.platforms, str))
     ):
         raise UsageError(
-            f"{job.source}: a docker-archive holds one platform",
+            f"{job.source}: {min(transports & SINGLE)} holds one platform",
             advice="say platforms: host, or linux/amd64, on this image",
         )
     return "host" if single and not job.explicit_platforms else job.platforms
@@ -65,6 +65,9 @@ def _place(destination: Destination) -> tuple[str, str, str]:
     reference = destination.reference
     if isinstance(reference, PathReference):
         return reference.transport, reference.path, reference.name
+    if not isinstance(reference, DockerReference):
+        # What names the image also says where it is.
+        return reference.transport, str(reference).partition(":")[2], ""
     return "docker", reference.name, str(reference.digest or reference.tag)
 
 

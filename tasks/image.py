@@ -4,7 +4,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import luigi
 
@@ -12,15 +12,16 @@ from transship.pipeline.copy import Change, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, ImageJob, Member
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json
-from transship.pipeline.manifest.views import Image
-from transship.pipeline.reference import parse_reference
+from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.reference import SINGLE, parse_reference
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transport import Sink
 from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, load
-from transship.pipeline.verify import Verified, verify
+from transship.pipeline.verify import Verified, same_image, verify
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.engine import park
 from transship.tasks.workspace import Workspace, descriptor
@@ -243,11 +244,11 @@ class VerifyDigests(_DeliveryStep):
         expected = descriptor(self.conversion(member).result()["root"])
         source = self.workspace.written(reference)
         try:
-            # A docker-archive holds no manifest; its config and layers stand for the image.
-            archive = self.job.transport == "docker-archive"
+            # Some keep no manifest; config and layers stand for the image.
+            remade = self.job.transport in SINGLE
             holds = self.sink().has if self.job.transport == "docker" else None
-            walk = verify(source, None if archive else expected.digest, self.workspace.seen, holds=holds)
-            if archive and not walk.findings and not self._same_image(source.manifest(), expected):
+            walk = verify(source, None if remade else expected.digest, self.workspace.seen, holds=holds)
+            if remade and not walk.findings and not self._same_image(source.manifest(), expected):
                 raise ContentError(f"{reference}: holds another image than was written")
         finally:
             source.close()
@@ -260,13 +261,8 @@ class VerifyDigests(_DeliveryStep):
             )
         return walk
 
-    def _same_image(self, found: object, expected: Any) -> bool:
-        wanted = load(self.workspace.store, expected)
-        return (
-            isinstance(found, Image)
-            and isinstance(wanted, Image)
-            and [blob.digest for blob in found.blobs] == [blob.digest for blob in wanted.blobs]
-        )
+    def _same_image(self, found: Manifest, expected: Descriptor) -> bool:
+        return same_image(found, load(self.workspace.store, expected))
 
     def _undo(self, walk: Verified) -> None:
         """A damaged file may be the store's own, by hard link: nothing of the image is trusted any more."""

@@ -103,7 +103,6 @@ def test_json_with_tabs_and_escapes_keeps_its_lines(tmp_path: Path) -> None:
         ("oci:in/app", "oci-archive:{name}.tar", "oci-archive:/app.tar"),
         ("docker-daemon:x.y/a/b:v1", "oci:o:{repository}/{tag}", "oci:/o:a/b/v1"),
         ("containers-storage:[vfs@/lib]a", "oci:o:{name}-{tag}", "oci:/o:a-latest"),
-        ("containers-storage:@abc", "oci:o:{name}", "has no {name} to fill in"),
         ("docker://x.y/a", "dir:{}{", ":4: key images[0].to[0]: unknown placeholder {}; known are {registry}"),
         ("docker://x.y/a", "dir:{Tag}", ":4: key images[0].to[0]: unknown placeholder {Tag}"),
         ("docker://x.y/a", "dir:{digest}", "has no {digest} to fill in"),
@@ -113,15 +112,17 @@ def test_json_with_tabs_and_escapes_keeps_its_lines(tmp_path: Path) -> None:
         ("docker://x.y/a/b", "docker://m.y/{repository}", "docker://m.y/a/b:latest"),
         (f"docker://x.y/a@sha256:{'a' * 64}", "docker://m.y/a@{digest}", f"docker://m.y/a@sha256:{'a' * 64}"),
         ("docker://x.y/a", "docker://m.y/{name}:-{tag}", "malformed tag"),
-        ("docker://x.y/a", "docker-daemon:{name}:{tag}", "cannot be written yet"),
-        ("docker://x.y/a", "containers-storage:{name}", "cannot be written yet"),
+        ("docker://x.y/a", "docker-daemon:{name}:{tag}", "docker-daemon:docker.io/library/a:latest"),
+        ("docker://x.y/a", "containers-storage:[vfs@/b]a", "containers-storage:[vfs@/b]docker.io/library/a:latest"),
+        ("docker://x.y/a", "containers-storage:{name}@abc", "names an image by index or ID"),
+        ("docker://x.y/a", "sif:{name}", "cannot be written to"),
         ("docker://x.y/a", "oci:o:@1", "names an image by index"),
         ("docker://x.y/a", "ocy:o", "unknown transport 'ocy'"),
     ],
 )
 def test_placeholders(tmp_path: Path, source: str, template: str, expected: str) -> None:
     text = f"version: 1\nimages:\n- from: '{source}'\n  to: ['{template}']\n"
-    if expected.startswith(("docker:", "dir:", "oci:", "oci-archive:")):
+    if expected.startswith(("docker:", "docker-daemon:", "containers-storage:", "dir:", "oci:", "oci-archive:")):
         (found,) = destinations(read(tmp_path, text))
         assert found.replace(str(tmp_path), "") == expected
     else:

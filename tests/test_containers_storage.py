@@ -1,5 +1,6 @@
 """``containers-storage:`` with a real Podman, both ways; and what is said where there is none, or it refuses."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_image_is_found_by_the_digest_of_its_manifest(
     name = f"{podman.store}{loaded}@{sha256(image.manifest)}"
     done = command(tmp_path, "verify", f"containers-storage:{name}")
     assert done.returncode == 0, done.stderr
+
+
+def test_run_writes_to_the_storage_and_verify_finds_it_there(
+    podman: Podman, registry: str, image: Sample, tmp_path: Path
+) -> None:
+    source = f"docker://{registry}/{image.repository}:{image.tag}"
+    entry = {"from": source, "to": [f"containers-storage:{podman.store}run/{{name}}:{{tag}}"]}
+    batch = {"version": 1, "images": [entry], "registries": {registry: {"tls-verify": False}}}
+    (tmp_path / "batch.yaml").write_text(json.dumps(batch))
+    done = command(tmp_path, "run", "batch.yaml", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    [shown] = document(podman("image", "inspect", "docker.io/run/app0:v1"))
+    assert shown["Digest"] == sha256(image.manifest)
+    assert command(tmp_path, "verify", "batch").stdout == "1 images verified, 0 not\n"
 
 
 def test_image_that_the_storage_does_not_have_is_not_found(podman: Podman, tmp_path: Path) -> None:

@@ -95,6 +95,23 @@ def test_run_reads_from_the_engine(
     assert skopeo("inspect", "--raw", "--config", f"oci:{tmp_path / 'out'}:library/copied-v1") == image.blobs[0]
 
 
+def test_run_writes_to_the_engine_and_verify_finds_it_there(
+    docker: Docker, registry: str, image: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"from": f"docker://{registry}/{image.repository}:{image.tag}", "to": ["docker-daemon:run/{name}:{tag}"]}
+    batch = {"version": 1, "images": [entry], "registries": {registry: {"tls-verify": False}}}
+    (tmp_path / "batch.yaml").write_text(json.dumps(batch))
+    monkeypatch.setenv("DOCKER_HOST", docker.host)
+    done = command(tmp_path, "run", "batch.yaml", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    assert docker("run", "--rm", "--network", "none", "run/app0:v1").decode() == f"{image.prints}\n"
+    assert command(tmp_path, "verify", "batch").stdout == "1 images verified, 0 not\n"
+    docker("image", "rm", "run/app0:v1")
+    gone = command(tmp_path, "verify", "batch")
+    assert gone.returncode == 1
+    assert "No such image" in gone.stderr
+
+
 def test_machines_do_not_share_a_run_of_images_that_each_has_of_its_own(tmp_path: Path) -> None:
     batch = {"version": 1, "images": [{"from": "docker-daemon:a:v1", "to": ["oci:out:v1"]}]}
     (tmp_path / "batch.yaml").write_text(json.dumps(batch))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transship.pipeline.batch.expand import Expansion
+from transship.pipeline.batch.model import Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.errors import UsageError
@@ -19,7 +20,7 @@ class _Use:
     real: str
     transport: str
     name: str
-    reference: DockerReference | PathReference
+    reference: Target
     source: Reference
     entry: Place
     at: Place
@@ -42,7 +43,7 @@ def refuse_conflicts(document: Document, expansions: Sequence[Expansion]) -> Non
         if other is not use:
             raise _clash(document, use, other, "is written already")
     for use in uses:
-        if use.transport == "docker":
+        if not isinstance(use.reference, PathReference):
             continue
         for parent in Path(use.real).parents:
             if str(parent) in owners:
@@ -59,6 +60,8 @@ def _uses(expansions: Sequence[Expansion]) -> Iterator[_Use]:
                 name = "" if reference.transport == "dir" else reference.name
                 real = os.path.realpath(reference.path)
                 yield _Use(real, reference.transport, name, reference, source, found.at, at)
+            elif not isinstance(reference, DockerReference):
+                yield _Use(str(reference), reference.transport, "", reference, source, found.at, at)
             else:
                 # No path begins like this: they are absolute.
                 name = str(reference.digest or reference.tag)

@@ -13,7 +13,7 @@ from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.select import Selector, pattern, version_range
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.platform import Platform
-from transship.pipeline.reference import PATHS, TRANSPORTS, DockerReference, PathReference, Reference, parse_reference
+from transship.pipeline.reference import TRANSPORTS, DockerReference, PathReference, Reference, parse_reference
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _WORDS: Final = ("registry", "repository", "name", "tag", "digest")
@@ -156,9 +156,9 @@ def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, 
 
 def _template(document: Document, at: Place, text: str) -> tuple[Place, str]:
     transport = text.partition(":")[0]
-    if transport in TRANSPORTS and transport not in PATHS | {"docker"}:
-        advice = "write to docker://, oci:, oci-archive:, docker-archive: or dir:"
-        raise document.refusal(at, f"{shown(text)!r} cannot be written yet", advice)
+    if transport in TRANSPORTS and transport in ("sif", "tarball"):
+        advice = "write to any other transport"
+        raise document.refusal(at, f"{shown(text)!r} cannot be written to", advice)
     for name in PLACEHOLDER.findall(text):
         if name not in _WORDS:
             known = ", ".join(f"{{{word}}}" for word in _WORDS)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from transship.pipeline.batch.entries import PLACEHOLDER, Entry, settle
-from transship.pipeline.batch.model import Destination, Job
+from transship.pipeline.batch.model import Destination, Job, Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.errors import UsageError, shown
@@ -89,13 +90,20 @@ def _filled(document: Document, entry: Entry, at: Place, template: str, values: 
     return PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
-def _destination(document: Document, folder: Path, at: Place, text: str) -> DockerReference | PathReference:
+def _destination(document: Document, folder: Path, at: Place, text: str) -> Target:
     try:
         found = parse_reference(text)
         if isinstance(found, PathReference) and found.index is None:
             return settle(folder, found)
-        if isinstance(found, DockerReference):
+        if isinstance(found, DockerReference) or _is_named(found):
             return found
     except UsageError as error:
         raise document.refusal(at, error.message, error.advice) from error
-    raise document.refusal(at, f"{shown(text)!r} names an image by index", "give it a name instead")
+    raise document.refusal(at, f"{shown(text)!r} names an image by index or ID", "give it a name instead")
+
+
+def _is_named(found: Reference) -> "TypeGuard[DaemonReference | StorageReference]":
+    """Say whether it is an image of an engine or a storage by its name and tag, which alone can be given."""
+    if isinstance(found, StorageReference) and found.image_id:
+        return False
+    return isinstance(found, DaemonReference | StorageReference) and bool(found.named and not found.named.digest)

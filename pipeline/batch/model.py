@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from transship.pipeline.reference import DockerReference, PathReference, Reference
+from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]
 Layers: TypeAlias = Literal["keep", "gzip", "zstd", "uncompressed"]
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
+
+Target: TypeAlias = DockerReference | PathReference | DaemonReference | StorageReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Wish:
 class Destination:
     """Where an image goes; a path is absolute and free of ``.`` and ``..``."""
 
-    reference: DockerReference | PathReference
+    reference: Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, TransportError, UsageError
-from transship.pipeline.reference import parse_reference
+from transship.pipeline.reference import SINGLE, parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import Line, fold
 from transship.pipeline.transports import open_source
@@ -52,8 +52,8 @@ def _targets(argument: str) -> tuple[list[tuple[str, Digest | None]], int]:
 
 
 def _expected(line: Line) -> Digest | None:
-    # A docker-archive holds no manifest.
-    return Digest.parse(line.new) if line.new and not line.destination.startswith("docker-archive:") else None
+    # Some keep no manifest.
+    return Digest.parse(line.new) if line.new and line.destination.partition(":")[0] not in SINGLE else None
 
 
 def _check(reference: str, expected: Digest | None, registries: Registries, seen: Seen) -> bool:

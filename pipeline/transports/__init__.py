@@ -84,7 +84,7 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
     if isinstance(reference, DaemonReference):
         from transship.pipeline.transports.docker_daemon import DaemonSink
 
-        return DaemonSink(reference, reference.host)
+        return DaemonSink(reference, reference.host or (pushing.registries.docker_host if pushing else ""))
     if isinstance(reference, StorageReference):
         from transship.pipeline.transports.containers_storage import StorageSink
 
