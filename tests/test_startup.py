@@ -19,7 +19,8 @@ PROGRAMS = {"subprocess", "transship.pipeline.registry.helper"}
 CONNECTION = {"transship.pipeline.registry.client", "transship.pipeline.registry.auth"}
 TELL = """
 import atexit, sys
-atexit.register(lambda: open({file!r}, "w").write("\\n".join(sys.modules)))
+before = set(sys.modules)
+atexit.register(lambda: open({file!r}, "w").write("\\n".join(set(sys.modules) - before)))
 """
 
 
@@ -30,7 +31,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]
 
 
 def loaded(folder: Path, *words: str) -> set[str]:
-    """Run the command to its end; return the modules that its process then has."""
+    """Run the command to its end; return the modules that its process then has, but for those of Python's own start.
+
+    An editable install has a finder there that loads much.
+    """
     told = folder / "modules"
     (folder / "site").mkdir()
     (folder / "site/sitecustomize.py").write_text(TELL.format(file=str(told)))
