@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -18,7 +19,7 @@ from transship.tasks.checkpoint import Result
 from transship.tasks.engine import drive
 from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
 from transship.tasks.processes import Events, Teller, fan_out
-from transship.tasks.segments import reach, share
+from transship.tasks.segments import Drive, reach, share
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -85,10 +86,8 @@ class _Run:
         """Do all of ``work`` in forks of this process."""
 
         def live(numbers: Iterator[int], teller: Teller) -> None:
-            own = self.workspace.sibling(teller.bytes, processes)
-            watch = _Watch(own, teller.settled, teller.ended)
-            roots = (task for number in numbers for task in work[number].tasks(str(own.root)) if not task.complete())
-            drive(roots, -(-self.threads // processes), watch.ended, fail_fast=self.fail_fast)
+            own, driven = self._forked(teller, processes)
+            driven(task for number in numbers for task in work[number].tasks(str(own.root)) if not task.complete())
 
         fan_out(len(work), processes, live, self._heard)
 
@@ -97,15 +96,17 @@ class _Run:
         plan = self.workspace.plan
 
         def live(_: Iterator[int], teller: Teller) -> None:
-            own = self.workspace.sibling(teller.bytes, processes)
-            watch = _Watch(own, teller.settled, teller.ended)
-
-            def driven(roots: Iterable[Task]) -> bool:
-                return drive(roots, -(-self.threads // processes), watch.ended, fail_fast=self.fail_fast)
-
+            own, driven = self._forked(teller, processes)
             share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
 
         fan_out(0, processes, live, self._heard)
+
+    def _forked(self, teller: Teller, processes: int) -> tuple[Workspace, Drive]:
+        """Return the run folder as one of ``processes`` forks opens it, and what runs tasks there."""
+        own = self.workspace.sibling(teller.bytes, processes)
+        watch = _Watch(own, teller.settled, teller.ended)
+        threads = -(-self.threads // processes)
+        return own, partial(drive, threads=threads, on_end=watch.ended, fail_fast=self.fail_fast)
 
     def finish(self, pending: list[str]) -> None:
         """Do here what is left: all, or archives of several images and what a fork left that died."""
