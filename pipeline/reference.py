@@ -12,7 +12,6 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, UsageError, shown
 
 LAYOUTS: Final = frozenset({"oci", "oci-archive"})
-PATHS: Final = LAYOUTS | {"docker-archive", "dir"}
 LOCAL: Final = ("containers-storage", "docker-daemon")
 """Transports whose images are of one machine: the same reference is another image on the next one."""
 TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *LOCAL, "sif", "tarball")
