@@ -5,6 +5,8 @@ Foreign text (registry answers, names in archives) goes through `shown` first.
 """
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -59,6 +61,18 @@ class InterruptError(Error):
     """The user asked to stop; what was done so far is kept."""
 
     retriable = True
+
+
+@contextmanager
+def once_found() -> Iterator[None]:
+    """Inside, the image asked for was found, or none was asked for: what is missing is a plain `TransportError`.
+
+    To skopeo's users exit code 2 means that the image is not there, and nothing else.
+    """
+    try:
+        yield
+    except NotFoundError as error:
+        raise TransportError(error.message, advice=error.advice) from error
 
 
 def shown(foreign: str, limit: int = 200) -> str:

@@ -115,7 +115,7 @@ def test_what_is_not_built_or_contradicts_itself_is_an_error_and_writes_nothing(
     folder: Path, words: list[str], said: str
 ) -> None:
     before = tree(folder)
-    assert said in copy(folder, *words, "dir:list", "dir:out", code=2)
+    assert said in copy(folder, *words, "dir:list", "dir:out", code=1)
     assert tree(folder) == before
 
 
@@ -203,7 +203,7 @@ def test_a_copy_that_fails_leaves_the_good_image_that_was_there(folder: Path) ->
     copy(folder, "dir:docker", "dir:out")
     copy(folder, "oci:source:one", "oci:layout:one")
     before = tree(folder)
-    copy(folder, "dir:missing", "dir:out", code=2)
+    copy(folder, "dir:missing", "dir:out", code=1)
     copy(folder, "oci:source:missing", "oci:layout:one", code=2)
     broken = folder / "broken"
     write_dir(broken, make_image("broken"))

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
 from transship.pipeline.cli.copy_wish import choice, shape
+from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, passing, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, UsageError
+from transship.pipeline.errors import ContentError, UsageError, once_found
 from transship.pipeline.reference import (
     SINGLE,
     DaemonReference,
@@ -69,7 +70,7 @@ def perform(options: argparse.Namespace) -> int:
         opened.callback(shutil.rmtree, scratch, ignore_errors=True)
         digest = _copy(source, destination, options, (registries, targets), scratch)
     if options.digestfile:
-        with at_disk(Path(options.digestfile)):
+        with once_found(), at_disk(Path(options.digestfile)):
             Path(options.digestfile).write_text(str(digest))
     if not options.quiet:
         print(f"{destination}: {digest}", file=sys.stderr)
@@ -106,9 +107,10 @@ def _copy(
     pushing = Pushing(registries[1], [reference])
     sink = _sink(destination, options.dest_shared_blob_dir, pushing)
     with ExitStack() as opened:
-        source = opened.enter_context(closing(_source(reference, registries[0], options.src_shared_blob_dir)))
+        source = opened.enter_context(closing(_asked(reference, registries[0], options.src_shared_blob_dir)))
         selection = chosen.select(load(store, fetch_manifest(source, store)))
         fetch_below(source, store, selection)
+        opened.enter_context(once_found())
         kept = selection.kept if selection.sparse else None
         through = passing(store, selection, form)
         pool = _threads(store, selection, opened, options.image_parallel_copies or _AT_ONCE)
@@ -141,6 +143,10 @@ def _named(destination: _Destination) -> tuple[str, str]:
     if isinstance(destination, DockerReference):
         return "docker", str(destination.digest or destination.tag)
     return destination.transport, destination.name
+
+
+def _asked(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
+    return _source(reference, registries, shared_blobs) if shared_blobs else opened_source(reference, registries)
 
 
 def _source(reference: Reference, registries: Registries, shared_blobs: str) -> Source:

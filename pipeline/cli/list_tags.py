@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from transship.pipeline.cli.connect import account_settings, connect
-from transship.pipeline.errors import NotFoundError, TransportError, UsageError, shown
+from transship.pipeline.errors import UsageError, once_found, shown
 from transship.pipeline.inspection.values import Field, Struct, to_json
 from transship.pipeline.reference import DockerReference, PathReference, parse_reference
 
@@ -15,7 +15,7 @@ def perform(options: argparse.Namespace) -> int:
     transport = options.repository.partition(":")[0]
     if transport == "docker":
         reference = DockerReference.parse_repository(options.repository)
-        with connect({}, settings) as registries:
+        with once_found(), connect({}, settings) as registries:
             tags = registries.client(reference.registry).list_tags(reference.repository)
         repository = (Field("Repository", "Repository", reference.name),)
         found = Struct((*repository, Field("Tags", "Tags", tags)))
@@ -34,8 +34,6 @@ def _names(text: str) -> list[str]:
     assert isinstance(reference, PathReference)
     if reference.name or reference.index is not None:
         raise UsageError(f"{reference} names one image", advice="expected docker-archive:path")
-    try:
+    with once_found():
         names = names_in(Path(reference.path))
-    except NotFoundError as error:
-        raise TransportError(error.message, advice=error.advice) from error
     return [name for position, image in enumerate(names) for name in image or (f"@{position}",)]

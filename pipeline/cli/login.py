@@ -7,7 +7,7 @@ from typing import Final
 
 from transship.pipeline.cli.account import Key, known, written_file
 from transship.pipeline.cli.connect import connect, source_settings
-from transship.pipeline.errors import DeniedError, UsageError, shown
+from transship.pipeline.errors import DeniedError, UsageError, once_found, shown
 from transship.pipeline.registry.credentials import Credentials
 
 _MAX_PASSWORD: Final = 64 << 10
@@ -81,5 +81,5 @@ def _asked_password() -> str:
 
 def _accepted(key: Key, found: Credentials, options: argparse.Namespace) -> bool:
     settings = source_settings(options, "")._replace(credentials=found)
-    with connect({}, settings) as registries:
+    with once_found(), connect({}, settings) as registries:
         return registries.client(key.registry).accepts_login()

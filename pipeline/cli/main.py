@@ -1,8 +1,7 @@
 """``transship``: options shared by all commands, errors as one line, exit codes.
 
-0 done; 1 failed; 2 options, batch file or reference wrong, or (copy) the image was not found;
-130 interrupted. The commands that skopeo has too answer as it does: 2 is an image that was not
-found, and all else that is wrong is 1.
+Of skopeo's commands: 0 done; 1 failed, wrong options too; 2 the image was not found. Of
+transship's own: 2 options, batch file or reference wrong, or not there. 130 interrupted.
 """
 
 import argparse
@@ -31,7 +30,8 @@ _COMMANDS: Final = {
     "logout": "forget the credentials for a registry",
     "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
 }
-_AS_SKOPEO: Final = frozenset({"inspect", "list-tags", "delete", "manifest-digest", "login", "logout", "sync"})
+_OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})
+"""Commands that skopeo does not have."""
 INTERRUPTED: Final = 130
 
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _code(error: Error, command: str) -> int:
     if isinstance(error, NotFoundError):
         return 2
-    return 2 if isinstance(error, UsageError) and command not in _AS_SKOPEO else 1
+    return 2 if isinstance(error, UsageError) and command in _OWN else 1
 
 
 def _command(words: list[str]) -> str:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, NotFoundError, TransportError
+from transship.pipeline.errors import ContentError, once_found
 from transship.pipeline.inspection.summary import digest_of
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.views import parse
@@ -13,12 +13,9 @@ from transship.pipeline.manifest.views import parse
 def perform(options: argparse.Namespace) -> int:
     """Print it; return 0."""
     path = Path(options.file)
-    try:
-        # Not only a regular file: `manifest-digest /dev/stdin` ends many a pipe.
-        with at_disk(path), path.open("rb") as stream:
-            raw = stream.read(MAX_DOCUMENT + 1)
-    except NotFoundError as error:
-        raise TransportError(error.message, advice=error.advice) from error
+    # Not only a regular file: `manifest-digest /dev/stdin` ends many a pipe.
+    with once_found(), at_disk(path), path.open("rb") as stream:
+        raw = stream.read(MAX_DOCUMENT + 1)
     if len(raw) > MAX_DOCUMENT:
         raise ContentError(f"{path}: over the limit of {MAX_DOCUMENT} bytes")
     print(digest_of(parse(raw, what=str(path)), "sha256"))

@@ -16,7 +16,7 @@ from transship.pipeline.cli.connect import account_settings, wanted_platform
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import Error, UsageError
+from transship.pipeline.errors import Error, UsageError, once_found
 from transship.pipeline.jobs import Plan
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.registries import Registries
@@ -61,11 +61,12 @@ def _share(settings: HostSettings, processes: int) -> HostSettings:
 
 def perform(options: argparse.Namespace) -> int:
     """Copy what the source has; return 0 where all of it is verified at the destination, else 1."""
-    request = _read(options)
     missed: list[Error] = []
-    if options.dry_run:
-        return _show(_placed(request, missed), missed)
-    return _run(request, missed)
+    with once_found():
+        request = _read(options)
+        if options.dry_run:
+            return _show(_placed(request, missed), missed)
+        return _run(request, missed)
 
 
 def _read(options: argparse.Namespace) -> _Request:

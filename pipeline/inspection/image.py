@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from transship.pipeline.errors import ContentError
+from transship.pipeline.errors import ContentError, once_found
 from transship.pipeline.inspection.summary import refuse_artifact
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.platform import Platform
@@ -22,9 +22,9 @@ def look(source: Source, root: Manifest, wanted: Platform) -> Seen:
     """Return the instance of ``root`` for ``wanted`` (``root`` itself where it is no index), and its verified config.
 
     Raises:
-        NotFoundError: an index has no such instance, or what it names is not there.
+        NotFoundError: an index has no such instance, or it is not there.
         ContentError: an index in an index, an artifact, a config over 4 MiB, damaged bytes.
-        TransportError: the medium failed.
+        TransportError: the medium failed, or has no such config.
     """
     image = source.manifest(root.select(wanted).digest) if isinstance(root, Index) else root
     if isinstance(image, Index):
@@ -35,7 +35,7 @@ def look(source: Source, root: Manifest, wanted: Platform) -> Seen:
     if image.config.size > MAX_DOCUMENT:
         raise ContentError(f"config {image.config.digest}: {image.config.size} bytes, over the limit of {MAX_DOCUMENT}")
     pieces = []
-    with Pull(source, image.config, hashed=False) as pull:
+    with once_found(), Pull(source, image.config, hashed=False) as pull:
         while piece := pull.read(MAX_DOCUMENT):
             pieces.append(piece)
     return Seen(image, b"".join(pieces))
