@@ -16,10 +16,6 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.overlap import Buffer, InOrder, ahead
 
 _CHUNK: Final = 1 << 20
-MAX_EXPANSION: Final = 1 << 40
-"""Bytes a single layer may expand to."""
-MAX_RATIO: Final = 400
-"""Times that a layer may be larger than its compressed form, beyond the first `_RATIO_FREE` bytes."""
 _RATIO_FREE: Final = 64 << 20
 _ZSTD_WINDOW_LOG: Final = 27
 _GZIP_BLOCK: Final = 1 << 20
@@ -38,6 +34,19 @@ class Compression(enum.Enum):
     NONE = "uncompressed"
     GZIP = "gzip"
     ZSTD = "zstd"
+
+
+class Budget(NamedTuple):
+    """How large a layer may become when it is unpacked (docs/decisions/0015-decompression-budget.md).
+
+    At most ``size`` bytes, and ``ratio`` times what it is packed, beyond the first 64 MiB.
+    """
+
+    size: int = 1 << 40
+    ratio: int = 400
+
+
+DEFAULT_BUDGET: Final = Budget()
 
 
 class Transcoded(NamedTuple):
@@ -69,7 +78,13 @@ class Reader(Protocol):
 
 
 def transcode(
-    source: Reader, have: Compression, want: Compression, write: Callable[[bytes], object], level: int | None = None
+    source: Reader,
+    have: Compression,
+    want: Compression,
+    write: Callable[[bytes], object],
+    level: int | None = None,
+    *,
+    budget: Budget = DEFAULT_BUDGET,
 ) -> Transcoded:
     """Repack ``source`` from ``have`` to ``want``, feeding ``write``; one pass, both digests.
 
@@ -79,14 +94,14 @@ def transcode(
 
     Raises:
         ContentError: the stream is damaged, cut short, followed by something else, or expands
-            beyond `MAX_EXPANSION` or `MAX_RATIO`.
+            beyond ``budget``.
     """
     tar = hashlib.sha256()
     # An unpacked layer is its tar: one hash tells both digests.
     packed = tar if want is Compression.NONE else hashlib.sha256()
     tar_size = size = 0
     encoder = _encoder(want, level)
-    pieces = decompressed(source, have)
+    pieces = decompressed(source, have, budget)
     begun = list(islice(pieces, 2))
     unpacked = _hashed(chain(begun, pieces), tar)
     rest = ahead(unpacked, _AHEAD) if len(begun) == 2 else unpacked
@@ -107,7 +122,7 @@ def transcode(
     return Transcoded(Digest("sha256", packed.hexdigest()), size, Digest("sha256", tar.hexdigest()), tar_size)
 
 
-def decompressed(source: Reader, have: Compression) -> Generator[bytes, None, None]:
+def decompressed(source: Reader, have: Compression, budget: Budget = DEFAULT_BUDGET) -> Generator[bytes, None, None]:
     """Yield the tar in ``source`` in pieces of at most 1 MiB; raises as `transcode` does."""
     decoder = _decoder(have)
     taken = given = 0
@@ -115,8 +130,11 @@ def decompressed(source: Reader, have: Compression) -> Generator[bytes, None, No
         taken += len(data)
         for piece in decoder.feed(data):
             given += len(piece)
-            if given > MAX_EXPANSION or given > _RATIO_FREE + taken * MAX_RATIO:
-                raise ContentError(f"layer expands to over {given} bytes from {taken}: refused as a decompression bomb")
+            if have is not Compression.NONE and given > min(budget.size, _RATIO_FREE + taken * budget.ratio):
+                raise ContentError(
+                    f"layer expands to over {given} bytes from {taken}: refused as a decompression bomb",
+                    advice="where it is none, raise --max-layer-size or --max-layer-ratio (max-layer-... in a batch)",
+                )
             yield piece
     decoder.finish()
 

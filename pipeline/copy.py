@@ -274,7 +274,7 @@ class _Converter:
 
         def make(put: Write) -> Digest:
             with self._opened(layer.source, have) as stream:
-                made = transcode(stream, have, repack, put, self._shape.level)
+                made = transcode(stream, have, repack, put, self._shape.level, budget=self._shape.budget)
             if have is Compression.NONE and made.diff_id != layer.source.digest:
                 raise mismatch(layer.source, made.diff_id)
             if made.diff_id != diff_id:

@@ -5,10 +5,10 @@ A key is the digest of its own canonical content, so that editing one line of a 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from transship.pipeline.compression import Compression
+from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.manifest.document import Json, Object, dump
 from transship.pipeline.reference import LOCAL, DockerReference, PathReference, Reference, parse_reference
@@ -57,7 +57,9 @@ class Delivery:
     @property
     def key(self) -> str:
         """The identity of this delivery, fit for a folder name."""
-        return _key(self.document())
+        # What bounds the work does not change what comes of it.
+        members = (replace(member, shape=member.shape._replace(budget=DEFAULT_BUDGET)) for member in self.members)
+        return _key(replace(self, members=tuple(members)).document())
 
     def document(self) -> Object:
         """Return the JSON object that `Delivery.read` takes."""
@@ -168,6 +170,7 @@ def _shape_document(shape: Shape) -> Json:
         "single": shape.single,
         # Only where it is so: older plans, and the keys of what they did, are without it.
         **({"preserve": True} if shape.preserve else {}),
+        **({"budget": [*shape.budget]} if shape.budget != DEFAULT_BUDGET else {}),
     }
 
 
@@ -196,6 +199,7 @@ def _shape(item: Mapping[str, object]) -> Shape:
         force=item["force"] is True,
         single=item["single"] is True,
         preserve=item.get("preserve") is True,
+        budget=Budget(*(int(str(bound)) for bound in _items(item.get("budget")))),
     )
 
 

@@ -1,7 +1,7 @@
 """From a batch as read to the plan of a run: which images, which shapes, which deliveries. Pure."""
 
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
-from transship.pipeline.compression import Compression
+from transship.pipeline.compression import Budget, Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
@@ -56,7 +56,14 @@ def _platforms(job: Job) -> Platforms:
 def _shape(job: Job, transport: str) -> Shape:
     wish = job.wish
     layers = None if wish.layers == "keep" else Compression(wish.layers)
-    shape = Shape(wish.manifests, wish.config, layers, wish.level, wish.force)
+    shape = Shape(
+        wish.manifests,
+        wish.config,
+        layers,
+        wish.level,
+        wish.force,
+        budget=Budget(wish.max_layer_size, wish.max_layer_ratio),
+    )
     return bounded(shape, transport)
 
 

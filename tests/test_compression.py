@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transship.pipeline import overlap
-from transship.pipeline.compression import MAX_RATIO, Compression, decompressed, transcode
+from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression, decompressed, transcode
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 
@@ -169,4 +169,12 @@ def test_a_bomb_ends_at_the_ratio(kind):
     with pytest.raises(ContentError, match="bomb"):
         pieces.extend(map(len, decompressed(io.BytesIO(bomb), kind)))
     given_out = sum(pieces)
-    assert given_out <= (65 << 20) + len(bomb) * MAX_RATIO
+    assert given_out <= (65 << 20) + len(bomb) * DEFAULT_BUDGET.ratio
+
+
+@pytest.mark.parametrize("budget", [Budget(size=1 << 20), Budget(ratio=2)])
+def test_the_budget_is_the_callers_to_set(budget):
+    packed = gzip.compress(bytes(80 << 20))
+    with pytest.raises(ContentError, match="--max-layer-ratio"):
+        list(decompressed(io.BytesIO(packed), Compression.GZIP, budget))
+    assert sum(map(len, decompressed(io.BytesIO(packed), Compression.GZIP))) == 80 << 20

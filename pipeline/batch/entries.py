@@ -145,8 +145,8 @@ def _platforms(document: Document, places: Mapping[str, Place], said: Any) -> Pl
 
 
 def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, Any]) -> Wish:
-    keys = ("manifests", "config", "layers", "level", "force")
-    wish = Wish(**{key: merged[key] for key in keys if key in merged})
+    keys = ("manifests", "config", "layers", "level", "force", "max-layer-size", "max-layer-ratio")
+    wish = Wish(**{key.replace("-", "_"): merged[key] for key in keys if key in merged})
     if merged.get("layers") == "zstd:chunked":
         raise document.refusal(places["layers"], "zstd:chunked is not supported yet", "say zstd")
     if wish.layers == "gzip" and (wish.level or 0) > _MAX_GZIP:

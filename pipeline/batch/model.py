@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from transship.pipeline.compression import DEFAULT_BUDGET
 from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
@@ -17,13 +18,18 @@ Target: TypeAlias = DockerReference | PathReference | DaemonReference | StorageR
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The form asked for; ``level`` None is the codec's own, ``force`` repacks what is packed so already."""
+    """The form asked for; ``level`` None is the codec's own, ``force`` repacks what is packed so already.
+
+    ``max_layer_size`` and ``max_layer_ratio`` are those of `compression.Budget`.
+    """
 
     manifests: Manifests = "keep"
     config: Config = "verbatim"
     layers: Layers = "keep"
     level: int | None = None
     force: bool = False
+    max_layer_size: int = DEFAULT_BUDGET.size
+    max_layer_ratio: int = DEFAULT_BUDGET.ratio
 
 
 @dataclass(frozen=True, slots=True)

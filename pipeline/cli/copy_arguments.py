@@ -69,6 +69,12 @@ def _form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
     parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="gzip 1 to 9, zstd 1 to 20")
     flag(parser, "--dest-decompress", help="unpack the layers")
+    parser.add_argument(
+        "--max-layer-size", metavar="BYTES", type=natural, default=0, help="the most a layer may unpack to (1 TiB)"
+    )
+    parser.add_argument(
+        "--max-layer-ratio", metavar="N", type=natural, default=0, help="and that many times what it is packed (400)"
+    )
     flag(parser, "--dest-force-compress-format", help="accepted: every layer always gets the format asked for")
     flag(
         parser,

@@ -5,7 +5,7 @@ import sys
 from typing import Final, NamedTuple
 
 from transship.pipeline.cli.connect import wanted_platform
-from transship.pipeline.compression import Compression
+from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.errors import NotFoundError, UsageError
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -94,6 +94,7 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         level,
         preserve=options.preserve_digests,
         plain=plain,
+        budget=Budget(options.max_layer_size or DEFAULT_BUDGET.size, options.max_layer_ratio or DEFAULT_BUDGET.ratio),
     )
 
 

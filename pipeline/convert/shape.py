@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from transship.pipeline.compression import Compression
+from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.errors import UsageError
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
@@ -15,7 +15,8 @@ class Shape(NamedTuple):
     ``single`` is true where the destination holds one platform, never an index.
     ``force`` repacks layers that already have the compression asked for.
     ``plain`` packs layers that are not packed, and leaves the others. ``preserve`` makes it an
-    error where any manifest would get another digest.
+    error where any manifest would get another digest. ``budget`` bounds what layers may expand to;
+    it decides whether there is a result, never which.
     """
 
     manifests: Manifests = "keep"
@@ -26,9 +27,10 @@ class Shape(NamedTuple):
     single: bool = False
     preserve: bool = False
     plain: bool = False
+    budget: Budget = DEFAULT_BUDGET
 
     def key(self) -> str:
-        """Return a short name of the shape, the same for equal ones; fit for a file name."""
+        """Return a short name of the shape, the same for those of equal results; fit for a file name."""
         layers = self.layers.value if self.layers else "keep"
         level = f"{self.level}" if self.level is not None else ""
         flags = ("-force" if self.force else "") + ("-single" if self.single else "")
@@ -48,7 +50,7 @@ def bounded(wish: Shape, transport: str) -> Shape:
     if transport == "containers-storage":
         return wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
-        return Shape("docker", wish.config, Compression.NONE, single=True, preserve=wish.preserve)
+        return Shape("docker", wish.config, Compression.NONE, single=True, preserve=wish.preserve, budget=wish.budget)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
