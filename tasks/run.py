@@ -2,10 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -19,7 +18,7 @@ from transship.tasks.checkpoint import Result
 from transship.tasks.engine import drive
 from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
 from transship.tasks.processes import Events, Teller, fan_out
-from transship.tasks.segments import Drive, reach, share
+from transship.tasks.segments import Drive, OnTask, reach, share
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -43,7 +42,7 @@ class Outcome:
 class _Watch:
     """Hears of tasks as they end, in whichever process, and keeps on disk why they failed."""
 
-    def __init__(self, workspace: Workspace, on_delivery: OnDelivery, on_task: Callable[[str, bool], None]) -> None:
+    def __init__(self, workspace: Workspace, on_delivery: OnDelivery, on_task: OnTask) -> None:
         self._workspace = workspace
         self._on_delivery = on_delivery
         self._on_task = on_task
@@ -87,7 +86,9 @@ class _Run:
 
         def live(numbers: Iterator[int], teller: Teller) -> None:
             own, driven = self._forked(teller, processes)
-            driven(task for number in numbers for task in work[number].tasks(str(own.root)) if not task.complete())
+            root = str(own.root)
+            left = (task for number in numbers for task in work[number].tasks(root) if not task.complete())
+            driven(left, lambda *_: None)
 
         fan_out(len(work), processes, live, self._heard)
 
@@ -104,9 +105,17 @@ class _Run:
     def _forked(self, teller: Teller, processes: int) -> tuple[Workspace, Drive]:
         """Return the run folder as one of ``processes`` forks opens it, and what runs tasks there."""
         own = self.workspace.sibling(teller.bytes, processes)
-        watch = _Watch(own, teller.settled, teller.ended)
         threads = -(-self.threads // processes)
-        return own, partial(drive, threads=threads, on_end=watch.ended, fail_fast=self.fail_fast)
+
+        def driven(tasks: Iterable[Task], on_task: OnTask) -> bool:
+            def ended(task_id: str, done: bool) -> None:
+                teller.ended(task_id, done)
+                on_task(task_id, done)
+
+            watch = _Watch(own, teller.settled, ended)
+            return drive(tasks, threads, watch.ended, fail_fast=self.fail_fast)
+
+        return own, driven
 
     def finish(self, pending: list[str]) -> None:
         """Do here what is left: all, or archives of several images and what a fork left that died."""

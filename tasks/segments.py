@@ -8,7 +8,7 @@ a call costs it about as much as a task does, and one a segment is few.
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import luigi
 from luigi.configuration import get_config
@@ -21,6 +21,7 @@ from luigi.worker import Worker
 from transship.pipeline.errors import TransportError, shown
 from transship.pipeline.jobs import Plan
 from transship.pipeline.report import CHECKPOINTS, ERROR
+from transship.tasks.gauge import Gauge, Message, Percent
 from transship.tasks.image import VerifyDigests
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace
@@ -36,7 +37,9 @@ _SETTINGS: Final = {"keep_alive": "true", "wait_interval": "1", "wait_jitter": "
 _PATIENT_TRIES: Final = 150
 """Every two seconds: luigid may be restarted in the middle of a night's run."""
 
-Drive: TypeAlias = Callable[[Iterable[Task]], bool]
+OnTask: TypeAlias = Callable[[str, bool], None]
+"""Hears of each task that ended: its id, and whether it is done."""
+Drive: TypeAlias = Callable[[Iterable[Task], OnTask], bool]
 """Runs tasks and all they require in this process; returns whether all succeeded."""
 
 
@@ -76,7 +79,12 @@ class _Part(luigi.Task):
             TransportError: some of it failed; the rest is done. What and why is in the run folder.
         """
         left = [task for task in self.work() if not task.complete()]
-        if not _teams[self.run_dir].drive(left):
+        last = {task.task_id for task in left}
+        # Luigi's worker has set both before it calls this.
+        percent, message = cast("Percent", self.set_progress_percentage), cast("Message", self.set_status_message)
+        with Gauge(len(left), percent, message) as gauge:
+            done = _teams[self.run_dir].drive(left, lambda task, done: gauge.count(done) if task in last else None)
+        if not done:
             failed = sum(not task.complete() for task in left)
             raise TransportError(f"{failed} of {len(left)} deliveries failed", advice="see transship report")
 

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
+from luigi.rpc import RemoteScheduler
+from luigi.task_status import RUNNING
 
 from support.command import command, tree
 from support.corpus import pack, push, sample
 from support.luigid import Luigid, free_port, luigid
 from support.registry_server import RegistryServer, running
+from transship.tasks.gauge import Gauge
 
 IMAGES = 36
 _PACKAGE = Path(__file__).parent / "path"
@@ -109,6 +113,40 @@ def test_luigid_shows_which_images_of_which_run(tmp_path, registry, scheduler):
     ]
     assert sorted(number for first, last in ranges for number in range(first, last + 1)) == list(range(1, IMAGES + 1))
     assert all(task["params"]["run_name"].startswith("batch-") for task in shown.values())
+
+
+def test_luigid_shows_how_far_a_segment_is(scheduler):
+    server = RemoteScheduler(scheduler.url)
+    server.add_task(worker="w", task_id="Segment_1", status=RUNNING)
+    percent, message = (
+        partial(tell, "Segment_1") for tell in (server.set_task_progress_percentage, server.set_task_status_message)
+    )
+    with Gauge(4, percent, message) as gauge:
+        gauge.count(True)
+        gauge.count(False)
+        shown = {}
+        while not shown.get("status_message"):
+            time.sleep(0.05)
+            shown = json.loads(scheduler.tasks())["response"]["Segment_1"]
+    assert shown["progress_percentage"] == 50
+    assert shown["status_message"] == "1 of 4 deliveries verified, 1 failed"
+
+
+def test_a_luigid_that_is_gone_holds_up_no_segment(scheduler):
+    server = RemoteScheduler(scheduler.url)
+    server._rpc_retry_attempts = 1
+    told = []
+
+    def percent(value):
+        told.append(value)
+        server.set_task_progress_percentage("Segment_1", value)
+
+    scheduler.kill()
+    with Gauge(2, percent, lambda _: None) as gauge:
+        gauge.count(True)
+        while not told:
+            time.sleep(0.05)
+    assert told[0] == 50
 
 
 def test_what_a_killed_machine_had_is_done_by_the_others(tmp_path, registry, scheduler):
