@@ -68,6 +68,19 @@ def sync_directory(path: Path | str) -> None:
         os.close(handle)
 
 
+def sync_or_drop(handle: int, path: Path | str) -> None:
+    """Make an open file durable (fsync); where that fails, remove it from ``path`` and raise the `OSError`.
+
+    The kernel tells of pages that it could not write only once, and then takes them for clean: what
+    such a file reads as is not what the disk has, and a later fsync succeeds all the same.
+    """
+    try:
+        os.fsync(handle)
+    except OSError:
+        _remove(path)
+        raise
+
+
 def scratch_beside(path: Path) -> Path:
     """Return a fresh hidden name in the folder of ``path``, for what is to be renamed to it."""
     return Path(_scratch_beside(path))

@@ -94,6 +94,8 @@ class RegistryAccess:
     cert_dir: str = ""
     authfile: str = ""
     concurrency: int = 8
+    patience: Mapping[str, float] = field(default_factory=dict)
+    """What the batch says of waiting and trying again, by the names of ``Patience`` with dashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Plan:
                 "cert-dir": access.cert_dir,
                 "authfile": access.authfile,
                 "concurrency": access.concurrency,
+                "patience": dict(access.patience),
             }
             for host, access in self.registries.items()
         }
@@ -138,7 +141,11 @@ class Plan:
         deliveries = [_delivery(item) for item in _list(found["deliveries"])]
         registries = {
             host: RegistryAccess(
-                item["tls-verify"] is True, str(item["cert-dir"]), str(item["authfile"]), int(str(item["concurrency"]))
+                item["tls-verify"] is True,
+                str(item["cert-dir"]),
+                str(item["authfile"]),
+                int(str(item["concurrency"])),
+                {name: float(str(value)) for name, value in _map(item.get("patience", {})).items()},
             )
             for host, item in _map(found["registries"]).items()
             if isinstance(item, dict)

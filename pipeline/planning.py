@@ -80,4 +80,6 @@ def _place(destination: Destination) -> tuple[str, str, str]:
 
 def access(settings: RegistrySettings) -> RegistryAccess:
     """Return how a run reaches a registry, by what the batch file says of it."""
-    return RegistryAccess(settings.tls_verify, settings.cert_dir, settings.authfile, settings.concurrency or 8)
+    return RegistryAccess(
+        settings.tls_verify, settings.cert_dir, settings.authfile, settings.concurrency or 8, settings.patience
+    )

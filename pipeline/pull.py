@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Self
 from transship.pipeline.digest import Hasher
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.transport import Source
+from transship.pipeline.transport import PROGRESS, Source
 
 _TRIES_WITHOUT_PROGRESS: Final = 5
 
@@ -65,8 +65,9 @@ class Pull:
                 return data
             except TransientError:
                 self._give_back()
-                self._failures = 0 if self._offset > self._reached else self._failures + 1
-                self._reached = self._offset
+                self._failures += 1
+                if self._offset >= self._reached + PROGRESS:
+                    self._failures, self._reached = 0, self._offset
                 if self._failures >= _TRIES_WITHOUT_PROGRESS:
                     raise
                 time.sleep(0.05 * 2**self._failures if self._failures else 0.0)

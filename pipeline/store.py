@@ -22,6 +22,7 @@ from transship.pipeline.disk import (
     scratch_beside,
     sweep,
     sync_directory,
+    sync_or_drop,
     write_all,
     write_durably,
 )
@@ -29,7 +30,7 @@ from transship.pipeline.errors import ContentError, InterruptError, NotFoundErro
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import SCHEMA1, MediaType
-from transship.pipeline.transport import FileBlob, RangeRefusedError
+from transship.pipeline.transport import PROGRESS, FileBlob, RangeRefusedError
 
 OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
 OnBytes: TypeAlias = Callable[[int], None]
@@ -222,7 +223,7 @@ class Store:
         final = self._final(wanted.digest)
         try:
             if self.durable:
-                os.fsync(handle)
+                sync_or_drop(handle, self.partial_path(wanted.digest))
             os.fchmod(handle, _MODE)
             if wanted.digest.algorithm != "sha256":
                 os.makedirs(os.path.dirname(final), exist_ok=True)
@@ -262,9 +263,8 @@ class _Ingest:
         return read
 
     def _complete(self) -> None:
-        failures = reached = 0
+        failures, reached = 0, self._offset
         while self._offset < self._wanted.size or self._wanted.size == 0:
-            before = self._offset
             try:
                 self._pull()
                 break
@@ -275,8 +275,9 @@ class _Ingest:
                     raise
                 self._restart()
             except TransientError:
-                failures = 0 if self._offset > max(before, reached) else failures + 1
-                reached = max(reached, self._offset)
+                failures += 1
+                if self._offset >= reached + PROGRESS:
+                    failures, reached = 0, self._offset
                 if failures >= _TRIES_WITHOUT_PROGRESS:
                     raise
                 time.sleep(0.05 * 2**failures if failures else 0.0)

@@ -19,7 +19,7 @@ from transship.pipeline.registry.response import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = Request("GET", "/x", {})
-SOON = Timeouts(5.0, 5.0)
+SOON = Timeouts(5.0, 5.0, 5.0)
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def test_a_registry_that_is_down_is_one_line_soon_and_sooner_the_next_time() -> 
 
 def test_a_registry_that_accepts_and_says_nothing_costs_the_time_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        patience = Patience(tries=1, connect_timeout=0.3, read_timeout=0.3)
+        patience = Patience(tries=1, connect_timeout=0.3, answer_timeout=0.3)
         one = client(f"127.0.0.1:{silent.getsockname()[1]}", patience=patience)
         began = time.monotonic()
         with pytest.raises(TransientError):
@@ -274,7 +274,7 @@ def test_an_endless_blob_without_a_length_stops_at_its_size() -> None:
 def test_a_stall_inside_a_blob_ends_with_the_read_time_out() -> None:
     stalled = Reply(200, BLOB[:1000], {"Content-Length": str(len(BLOB))})
     with serving(lambda _: stalled) as server:
-        patience = Patience(tries=1, read_timeout=0.3)
+        patience = Patience(tries=1, idle_timeout=0.3)
         began = time.monotonic()
         with (
             client(server.name, patience=patience).open_blob("a", BLOB_DESCRIPTOR) as body,

@@ -80,6 +80,7 @@ def read_registries(document: Document, folder: Path, registries: Mapping[str, A
             concurrency=said.get("concurrency"),
             authfile=absolute(folder, said["authfile"]) if "authfile" in said else "",
             cert_dir=absolute(folder, said["cert-dir"]) if "cert-dir" in said else "",
+            patience=said.get("patience", {}),
         )
     return found
 

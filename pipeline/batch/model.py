@@ -58,6 +58,7 @@ class RegistrySettings:
     concurrency: int | None = None
     authfile: str = ""
     cert_dir: str = ""
+    patience: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

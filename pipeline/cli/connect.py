@@ -23,6 +23,7 @@ def connect(access: "Mapping[str, RegistryAccess]", default: HostSettings | None
             cert_dir=found.cert_dir,
             authfile=found.authfile,
             concurrency=found.concurrency,
+            patience=_patient(found.patience),
         )
         for host, found in access.items()
     }
@@ -76,6 +77,11 @@ def account_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
         anonymous=anonymous,
         patience=_patience(options, found.patience),
     )
+
+
+def _patient(said: Mapping[str, float]) -> Patience:
+    found = Patience(**{name.replace("-", "_"): value for name, value in said.items()})  # type: ignore[arg-type]
+    return found._replace(tries_when_down=min(found.tries, found.tries_when_down))
 
 
 def _patience(options: argparse.Namespace, usual: Patience) -> Patience:

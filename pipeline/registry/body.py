@@ -4,16 +4,18 @@ Every failure inside a body becomes `TransientError`: asking again may bring the
 """
 
 import io
-import threading
 import time
 from typing import Final
 
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.registry.faults import WireError, reason
+from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.response import Response
 
 _PIECE: Final = 64 << 10
 _CHUNK: Final = 1 << 20
+_LEAST: Final = 64 << 10
+"""Bytes that a blob must bring within the time for which it may stand still: less is no progress worth a slot."""
 
 
 def read_document(response: Response, limit: int, seconds: float, what: object, *, cut: bool = False) -> bytes:
@@ -60,20 +62,23 @@ class BlobBody(io.RawIOBase):
     Holds one of the origin's slots until closed. A body cut short raises `TransientError`.
     """
 
-    def __init__(self, response: Response, slots: threading.Semaphore, what: object) -> None:
+    def __init__(self, response: Response, pace: Pace, what: object) -> None:
         """``what`` spells the request in messages."""
         super().__init__()
         self._response = response
-        self._slots = slots
+        self._pace = pace
         self._what = what
         self._ended = False
+        self._waited = self._waited_in_all = 0.0
+        self._moved = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to ``size`` bytes, empty at the end.
 
         Raises:
-            TransientError: the connection broke, stood still too long or ended early.
+            TransientError: the connection broke, stood still or crawled too long, or ended early.
         """
+        begun = time.monotonic()
         try:
             if size is None or size < 0:
                 return b"".join(iter(lambda: self._response.read1(_CHUNK), b""))
@@ -81,9 +86,23 @@ class BlobBody(io.RawIOBase):
                 return b""
             data = self._response.read1(size)
             self._ended = self._response.length_remaining == 0
+            self._weigh(len(data), time.monotonic() - begun)
             return data
         except WireError as error:
             raise TransientError(f"{self._what}: {reason(error)} inside the body") from error
+
+    def _weigh(self, count: int, seconds: float) -> None:
+        """Raise `TransientError` where the registry takes too long; what the reader takes does not count."""
+        patience = self._pace.patience
+        self._waited += seconds
+        self._waited_in_all += seconds
+        self._moved += count
+        if not self._ended and self._waited > patience.idle_timeout and self._moved < _LEAST:
+            raise TransientError(f"{self._what}: {self._moved} bytes in {self._waited:.0f} s, which is too slow")
+        if self._moved >= _LEAST:
+            self._waited, self._moved = 0.0, 0
+        if not self._ended and 0 < patience.blob_timeout < self._waited_in_all:
+            raise TransientError(f"{self._what}: not complete after {self._waited_in_all:.0f} s")
 
     def readable(self) -> bool:
         """Return True."""
@@ -100,4 +119,4 @@ class BlobBody(io.RawIOBase):
         if not self.closed:
             super().close()
             self._response.close()
-            self._slots.release()
+            self._pace.slots.release()

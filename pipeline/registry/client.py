@@ -134,7 +134,7 @@ class RegistryClient:
             raise RangeRefusedError(f"{answer}: 416 for a start at byte {start}")
         if answer.stream is None or answer.pace is None:
             raise answer.error()
-        body = BlobBody(answer.stream, answer.pace.slots, answer)
+        body = BlobBody(answer.stream, answer.pace, answer)
         try:
             check_span(answer, wanted.size, start)
         except BaseException:

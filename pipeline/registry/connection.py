@@ -23,10 +23,14 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Timeouts(NamedTuple):
-    """Seconds to wait for a connection with its TLS, and for each step of what is sent or read later."""
+    """Seconds to wait for a connection with its TLS, for an answer's head and each step of what is sent, for its body.
+
+    The head must be whole in that time, of the body some part must come.
+    """
 
     connect: float
-    read: float
+    answer: float
+    idle: float
 
 
 class _Plain(HTTPConnection):
@@ -139,10 +143,12 @@ class Pool:
     def _exchange(self, connection: _Plain, request: Request, timeouts: Timeouts) -> Response:
         answered = False
         try:
-            connection.sock.settimeout(timeouts.read)
+            connection.sock.settimeout(timeouts.answer)
             send_head(connection, self._addressed(request))
             whole = send_body(connection, request, self._origin)
             wire = cast(RawResponse, connection.getresponse())
+            if timeouts.idle != timeouts.answer and connection.sock is not None:
+                connection.sock.settimeout(timeouts.idle)
             answered = True
         except (OSError, HTTPException) as error:
             raise WireError(error) from error

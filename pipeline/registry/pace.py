@@ -25,8 +25,9 @@ class Pace:
         self.slots = threading.BoundedSemaphore(concurrency)
         self.down = False
         self._stopped = stopped
-        self._timeout = Timeouts(patience.connect_timeout, patience.read_timeout)
-        self._timeout_when_down = Timeouts(patience.connect_timeout_when_down, patience.read_timeout)
+        steps = patience.answer_timeout, patience.idle_timeout
+        self._timeout = Timeouts(patience.connect_timeout, *steps)
+        self._timeout_when_down = Timeouts(patience.connect_timeout_when_down, *steps)
         self._resume_at = 0.0
 
     @property

@@ -6,14 +6,18 @@ A body with a length is left to `http.client`.
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
-from typing import BinaryIO, Final, cast
+from io import BufferedReader
+from typing import Final
 
 from transship.pipeline.registry.faults import WireError
 
 _MAX_LINE: Final = 64 << 10
 _MAX_FIELDS: Final = 100
+_LONGEST: Final = 600.0
+"""Seconds for a head on a socket without a time-out, which the pool gives none."""
 _MAX_INTERIM: Final = 10
 _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)\r?\n")
@@ -51,6 +55,7 @@ class RawResponse(HTTPResponse):
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
+        self._patience = sock.gettimeout() or _LONGEST
         self._bodiless = method == "HEAD"
         self._left: int | None = None
 
@@ -59,12 +64,13 @@ class RawResponse(HTTPResponse):
 
         Raises:
             HTTPException: no HTTP/1 answer, a field that is none, more than 100 of them, a line over 64 KiB.
-            OSError: the connection broke.
+            OSError: the connection broke, or the head is not whole within the socket's time-out.
         """
-        stream = cast(BinaryIO, self.fp)
+        stream = self.fp
+        until = time.monotonic() + self._patience
         for _ in range(_MAX_INTERIM):
-            minor, self.status = _status(stream)
-            self.fields = _fields(stream)
+            minor, self.status = _status(stream, until)
+            self.fields = _fields(stream, until)
             if self.status >= 200:
                 break
         else:
@@ -76,14 +82,15 @@ class RawResponse(HTTPResponse):
         """Return what is there of the body, at most ``n`` bytes, a positive number; raises as `begin`."""
         if not self.chunked or self.fp is None:
             return super().read1(n)
-        stream = cast(BinaryIO, self.fp)
+        stream = self.fp
+        until = time.monotonic() + self._patience
         if not self._left:
-            if self._left is not None and _line(stream) not in (b"\r\n", b"\n"):
+            if self._left is not None and _line(stream, until) not in (b"\r\n", b"\n"):
                 raise HTTPException("answers a chunk that does not end where it says")
-            self._left = _chunk(stream)
+            self._left = _chunk(stream, until)
             if not self._left:
                 # Trailers: read within the limits of fields, and dropped (RFC 9110, section 6.5.1).
-                _fields(stream)
+                _fields(stream, until)
                 return b""
         data = self.fp.read1(min(n, self._left))
         if not data:
@@ -161,16 +168,24 @@ class Response:
         self._done(reusable)
 
 
-def _line(stream: BinaryIO) -> bytes:
-    line = stream.readline(_MAX_LINE + 1)
-    if len(line) > _MAX_LINE:
-        raise HTTPException("answers a line of more than 64 KiB")
+def _line(stream: BufferedReader, until: float) -> bytes:
+    """Return the next line, by reads of the socket that each may wait, all of them ``until`` a time."""
+    line = b""
+    while seen := stream.peek(1):
+        end = seen.find(b"\n") + 1
+        line += stream.read(end or len(seen))
+        if len(line) > _MAX_LINE:
+            raise HTTPException("answers a line of more than 64 KiB")
+        if end:
+            break
+        if time.monotonic() > until:
+            raise TimeoutError
     return line
 
 
-def _status(stream: BinaryIO) -> tuple[int, int]:
+def _status(stream: BufferedReader, until: float) -> tuple[int, int]:
     """Return minor version and status."""
-    line = _line(stream)
+    line = _line(stream, until)
     if not line:
         raise RemoteDisconnected("closed without an answer")
     match = _STATUS.fullmatch(line)
@@ -179,18 +194,18 @@ def _status(stream: BinaryIO) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _chunk(stream: BinaryIO) -> int:
+def _chunk(stream: BufferedReader, until: float) -> int:
     """Return the size of the chunk that begins, 0 for the last (RFC 9112, section 7.1)."""
-    line = _line(stream)
+    line = _line(stream, until)
     match = _CHUNK.fullmatch(line)
     if match is None:
         raise HTTPException("answers a malformed chunk") if line else IncompleteRead(b"")
     return int(match[1], 16)
 
 
-def _fields(stream: BinaryIO) -> Headers:
+def _fields(stream: BufferedReader, until: float) -> Headers:
     pairs: list[tuple[str, str]] = []
-    while (line := _line(stream)) not in (b"\r\n", b"\n"):
+    while (line := _line(stream, until)) not in (b"\r\n", b"\n"):
         match = _FIELD.fullmatch(line)
         # A folded line is no field either: what reads it differently could be told another length.
         if match is None:

@@ -6,8 +6,11 @@ from transship.pipeline.registry.credentials import Credentials
 
 
 class Patience(NamedTuple):
-    """Limits of waiting; times in seconds. ``tries`` counts the first attempt.
+    """Limits of waiting; times in seconds. ``tries`` counts the first attempt. A batch may set each by its name.
 
+    ``answer_timeout`` is for the whole head of an answer, and for each MiB that is sent. ``idle_timeout``
+    ends a body that brings less than 64 KiB in that time; ``document_timeout`` and ``blob_timeout`` one that
+    takes longer in all, 0 for never. A blob then goes on by another request.
     ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
     request, until it answers again: a dead registry costs its time-outs once, not once per image.
     """
@@ -19,8 +22,10 @@ class Patience(NamedTuple):
     longest_retry_after: float = 900.0
     connect_timeout: float = 10.0
     connect_timeout_when_down: float = 3.0
-    read_timeout: float = 60.0
+    answer_timeout: float = 60.0
+    idle_timeout: float = 60.0
     document_timeout: float = 300.0
+    blob_timeout: float = 0.0
 
 
 class HostSettings(NamedTuple):

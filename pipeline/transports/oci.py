@@ -12,6 +12,7 @@ from transship.pipeline.disk import (
     has_file,
     link_or_copy,
     scratch_beside,
+    sync_or_drop,
     write_durably,
 )
 from transship.pipeline.errors import ContentError, NotFoundError
@@ -134,7 +135,7 @@ class OciSink:
         if kind is None:
             for path in self._manifests:
                 with open_regular(path) as stream, at_disk(path):
-                    os.fsync(stream.fileno())
+                    sync_or_drop(stream.fileno(), path)
             index_file(self._path).add(self._roots, self._folders)
 
     def _blob(self, digest: Digest) -> Path:

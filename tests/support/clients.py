@@ -5,7 +5,9 @@ from transship.pipeline.registry.credentials import Credentials
 from transship.pipeline.registry.settings import HostSettings, Patience
 from transship.pipeline.registry.tls import Certificates
 
-QUICK = Patience(tries=3, first_wait=0.01, connect_timeout=2.0, read_timeout=2.0, document_timeout=2.0)
+QUICK = Patience(
+    tries=3, first_wait=0.01, connect_timeout=2.0, answer_timeout=2.0, idle_timeout=2.0, document_timeout=2.0
+)
 ALICE = Credentials("alice", "s3cret-pw")
 
 
