@@ -1,28 +1,26 @@
 """Who to be at a registry, and how often to ask: the options that skopeo's commands share."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.command import command
+from support.fixtures import PASSWORD, USER
 from support.hostile import Reply, Seen, serving
 from support.images import make_image
 from support.peers import ours
-from support.registry_server import RegistryServer, push_image, running
+from support.registry_server import RegistryServer, push_image
 from transship.pipeline.digest import Digest
 
-USER, PASSWORD = "alice", "s3cret:pw"
 PLAIN = "--tls-verify=false"
 IMAGE = make_image("asked")
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry"), user=USER, password=PASSWORD) as server:
-        push_image(server, "team/app", "v1", [b"x"], PASSWORD)
-        yield server
+def registry(guarded_registry: RegistryServer) -> RegistryServer:
+    push_image(guarded_registry, "team/app", "v1", [b"x"], PASSWORD)
+    return guarded_registry
 
 
 @pytest.mark.parametrize(

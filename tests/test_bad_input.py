@@ -14,7 +14,7 @@ from support.command import command, tree
 from support.corpus import Sample, pack, push, sample, sha256
 from support.hostile import Reply, Seen, serving
 from support.images import make_image, write_layout
-from support.registry_server import RegistryServer, running
+from support.registry_server import RegistryServer
 
 DOWN = "localhost:1"
 IMAGE = sample("app", "v1", [pack({"noise": os.urandom(3 << 20)})], "hello")
@@ -22,10 +22,9 @@ BATCH = "version: 1\nimages:\n"
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry")) as server:
-        push(server.name, IMAGE)
-        yield server
+def registry(open_registry: RegistryServer) -> RegistryServer:
+    push(open_registry.name, IMAGE)
+    return open_registry
 
 
 @pytest.fixture

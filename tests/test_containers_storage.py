@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,10 @@ import pytest
 from support.acceptance import document, skopeo
 from support.command import command
 from support.corpus import Sample, corpus, push, sha256
-from support.engines import Podman, podman_storage
-from support.registry_server import running
+from support.engines import Podman
+from support.registry_server import RegistryServer
 
 SIZE = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def podman() -> Iterator[Podman]:
-    with podman_storage() as storage:
-        yield storage
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +26,10 @@ def image(images: list[Sample]) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory, images: list[Sample]) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("registry")) as server:
-        for image in images:
-            push(server.name, image)
-        yield server.name
+def registry(open_registry: RegistryServer, images: list[Sample]) -> str:
+    for image in images:
+        push(open_registry.name, image)
+    return open_registry.name
 
 
 def copied(folder: Path, registry: str, image: Sample, target: str, *options: str) -> None:

@@ -12,16 +12,10 @@ import pytest
 from support.acceptance import document, skopeo
 from support.command import command
 from support.corpus import Sample, corpus, push, sha256
-from support.engines import Docker, docker_engine
-from support.registry_server import running
+from support.engines import Docker
+from support.registry_server import RegistryServer
 
 SIZE = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Docker]:
-    with docker_engine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +24,9 @@ def image() -> Sample:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory, image: Sample) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("registry")) as server:
-        push(server.name, image)
-        yield server.name
+def registry(open_registry: RegistryServer, image: Sample) -> str:
+    push(open_registry.name, image)
+    return open_registry.name
 
 
 @pytest.fixture(scope="module")

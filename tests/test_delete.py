@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,11 @@ from support.engines import tool
 from support.hostile import Reply, Seen, serving
 from support.images import make_base, make_image, make_multi, write_layout
 from support.peers import ours, skopeo, upload
-from support.registry_server import RegistryServer, running
+from support.registry_server import RegistryServer
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError
 from transship.pipeline.transports.layout import blob_name
 from transship.pipeline.transports.layout_delete import delete_image
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry")) as server:
-        yield server
 
 
 def there(server: RegistryServer, folder: Path, name: str) -> bool:
@@ -32,29 +25,33 @@ def there(server: RegistryServer, folder: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize("program", ["transship", "skopeo"])
-def test_all_tags_on_the_digest_go_and_others_stay(registry: RegistryServer, tmp_path: Path, program: str) -> None:
+def test_all_tags_on_the_digest_go_and_others_stay(open_registry: RegistryServer, tmp_path: Path, program: str) -> None:
     one, other = make_image(1), make_multi(2)
     for tag, image in (("a", one), ("same", one), ("b", other)):
-        upload(registry, f"{program}/app", tag, image)
-    words = ("delete", "--tls-verify=false", f"docker://{registry.name}/{program}/app:a")
+        upload(open_registry, f"{program}/app", tag, image)
+    words = ("delete", "--tls-verify=false", f"docker://{open_registry.name}/{program}/app:a")
     said = ours(tmp_path, *words) if program == "transship" else skopeo(tmp_path, *words).decode()
     assert said == ""
-    assert [there(registry, tmp_path, f"{program}/app:{tag}") for tag in ("a", "same", "b")] == [False, False, True]
+    assert [there(open_registry, tmp_path, f"{program}/app:{tag}") for tag in ("a", "same", "b")] == [
+        False,
+        False,
+        True,
+    ]
 
 
-def test_a_digest_and_a_list_can_be_deleted(registry: RegistryServer, tmp_path: Path) -> None:
+def test_a_digest_and_a_list_can_be_deleted(open_registry: RegistryServer, tmp_path: Path) -> None:
     image, multi = make_image("by digest"), make_multi("list")
-    upload(registry, "digest/app", "a", image)
-    upload(registry, "digest/app", "list", multi)
-    ours(tmp_path, "delete", "--tls-verify=false", f"docker://{registry.name}/digest/app@{image.digest}")
-    ours(tmp_path, "delete", "--tls-verify=false", f"docker://{registry.name}/digest/app:list")
-    assert not there(registry, tmp_path, "digest/app:a")
-    assert not there(registry, tmp_path, "digest/app:list")
-    assert there(registry, tmp_path, f"digest/app@{multi.children[0].digest}")
+    upload(open_registry, "digest/app", "a", image)
+    upload(open_registry, "digest/app", "list", multi)
+    ours(tmp_path, "delete", "--tls-verify=false", f"docker://{open_registry.name}/digest/app@{image.digest}")
+    ours(tmp_path, "delete", "--tls-verify=false", f"docker://{open_registry.name}/digest/app:list")
+    assert not there(open_registry, tmp_path, "digest/app:a")
+    assert not there(open_registry, tmp_path, "digest/app:list")
+    assert there(open_registry, tmp_path, f"digest/app@{multi.children[0].digest}")
 
 
-def test_what_is_not_there_is_exit_code_2(registry: RegistryServer, tmp_path: Path) -> None:
-    done = command(tmp_path, "delete", "--tls-verify=false", f"docker://{registry.name}/none/app:a")
+def test_what_is_not_there_is_exit_code_2(open_registry: RegistryServer, tmp_path: Path) -> None:
+    done = command(tmp_path, "delete", "--tls-verify=false", f"docker://{open_registry.name}/none/app:a")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 

@@ -1,7 +1,6 @@
 """Exit codes of skopeo's commands: 1 for what is wrong or fails, 2 for an image that is not there, and nothing else."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from support.command import command, tree
 from support.images import make_image, write_layout
 from support.peers import skopeo_code, upload
-from support.registry_server import RegistryServer, running
+from support.registry_server import RegistryServer
 from transship.pipeline.digest import Digest
 
 PLAIN = ("--tls-verify=false",)
@@ -17,10 +16,9 @@ SYNC = ("sync", "--src", "docker", "--dest", "dir", "--src-tls-verify=false")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry")) as registry:
-        upload(registry, "team/app", "v1", make_image("app"))
-        yield registry
+def server(open_registry: RegistryServer) -> RegistryServer:
+    upload(open_registry, "team/app", "v1", make_image("app"))
+    return open_registry
 
 
 @pytest.fixture

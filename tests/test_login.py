@@ -10,19 +10,19 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import trustme
 
+from support.certificates import Certificates
+from support.fixtures import PASSWORD, USER
 from support.hostile import Reply, Seen, serving
-from support.registry_server import RegistryServer, push_image, running
+from support.registry_server import RegistryServer, push_image
 from transship.pipeline.errors import UsageError
 from transship.pipeline.registry.auth_file import HUB_URL, AuthFile
 from transship.pipeline.registry.credentials import CredentialStore, auth_files
 
-USER, PASSWORD = "alice", "s3cret: pass-word"
 PACKAGES = Path(__file__).parent / "path"
 TRANSSHIP = [sys.executable, "-m", "transship.pipeline.cli.main"]
 PLAIN = "--tls-verify=false"
@@ -38,10 +38,9 @@ esac
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry"), user=USER, password=PASSWORD) as server:
-        push_image(server, "team/app", "v1", [b"x"], PASSWORD)
-        yield server
+def registry(guarded_registry: RegistryServer) -> RegistryServer:
+    push_image(guarded_registry, "team/app", "v1", [b"x"], PASSWORD)
+    return guarded_registry
 
 
 @pytest.fixture
@@ -283,18 +282,12 @@ def test_a_file_that_is_malformed_is_left_as_it_is(tmp_path: Path, raw: str) -> 
     assert (tmp_path / "auth.json").read_text() == raw
 
 
-def test_a_registry_with_tls_is_known_by_its_certificate(home: Path) -> None:
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    (home / "certs").mkdir()
-    authority.cert_pem.write_to_path(home / "certs/ca.crt")
-    (home / "chain.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    issued.private_key_pem.write_to_path(home / "key.pem")
-    pair = (home / "chain.pem", home / "key.pem")
-    with running(home / "registry", user=USER, password=PASSWORD, certificate=pair) as server:
-        words = ("login", "-u", USER, "--password-stdin", server.name)
-        assert run(home, *words, stdin=PASSWORD).returncode == 1
-        assert run(home, *words, "--cert-dir", "certs", stdin=PASSWORD).returncode == 0
+def test_a_registry_with_tls_is_known_by_its_certificate(
+    home: Path, tls_registry: RegistryServer, certificates: Certificates
+) -> None:
+    words = ("login", "-u", USER, "--password-stdin", tls_registry.name)
+    assert run(home, *words, stdin=PASSWORD).returncode == 1
+    assert run(home, *words, "--cert-dir", str(certificates.trusted), stdin=PASSWORD).returncode == 0
 
 
 def test_a_token_server_is_asked_for_no_repository(home: Path) -> None:

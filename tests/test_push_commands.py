@@ -3,62 +3,50 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from support.clients import client
 from support.command import begin, command
+from support.fixtures import PASSWORD, USER
 from support.images import ImageBytes, make_base, make_image, make_multi, write_layout
 from support.registry_server import RegistryServer, running
 from support.upload_proxy import Break, Passed, Proxy, proxied
 from transship.pipeline.digest import Digest
 
-USER, PASSWORD = "alice", "s3cret-pw"
 IMAGES = 12
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("registry"), access_log=True) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with running(tmp_path_factory.mktemp("guarded"), user=USER, password=PASSWORD) as registry:
-        yield registry
 
 
 def tagged(registry: str, repository: str, tag: str) -> Digest:
     return client(registry).get_manifest(repository, tag).digest
 
 
-def test_copy_pushes_every_format_as_it_is_and_reads_the_manifest_back(tmp_path: Path, server: RegistryServer) -> None:
+def test_copy_pushes_every_format_as_it_is_and_reads_the_manifest_back(
+    tmp_path: Path, open_registry: RegistryServer
+) -> None:
     multi = make_multi(1, docker=False)
     write_layout(tmp_path / "from", {"v1": multi})
-    target = f"docker://{server.name}/copy/app:v1"
+    target = f"docker://{open_registry.name}/copy/app:v1"
     done = command(tmp_path, "copy", "--all", "--dest-tls-verify=false", "--digestfile=d", "oci:from:v1", target)
     assert (done.returncode, done.stderr) == (0, f"{target}: {multi.digest}\n")
     assert (tmp_path / "d").read_text() == str(multi.digest)
-    assert tagged(server.name, "copy/app", "v1") == multi.digest
+    assert tagged(open_registry.name, "copy/app", "v1") == multi.digest
     assert command(tmp_path, "verify", "--tls-verify=false", target).returncode == 0
 
 
-def test_copy_converts_only_where_asked(tmp_path: Path, server: RegistryServer) -> None:
+def test_copy_converts_only_where_asked(tmp_path: Path, open_registry: RegistryServer) -> None:
     write_layout(tmp_path / "from", {"v1": make_image(2, docker=False)})
-    target = f"docker://{server.name}/copy/docker:v1"
+    target = f"docker://{open_registry.name}/copy/docker:v1"
     done = command(tmp_path, "copy", "--format=v2s2", "--dest-tls-verify=false", "oci:from:v1", target)
     assert done.returncode == 0, done.stderr
-    assert "docker" in client(server.name).get_manifest("copy/docker", "v1").media_type
+    assert "docker" in client(open_registry.name).get_manifest("copy/docker", "v1").media_type
 
 
-def test_copy_within_a_registry_mounts_and_uploads_nothing(tmp_path: Path, server: RegistryServer) -> None:
+def test_copy_within_a_registry_mounts_and_uploads_nothing(tmp_path: Path, open_registry: RegistryServer) -> None:
     image = make_image(3)
     write_layout(tmp_path / "from", {"v1": make_image(3, docker=False)})
-    with proxied(server.port) as proxy:
+    with proxied(open_registry.port) as proxy:
         first, second = (f"docker://{proxy.name}/within/{name}:v1" for name in ("a", "b"))
         options = ["--src-tls-verify=false", "--dest-tls-verify=false"]
         assert command(tmp_path, "copy", *options, "oci:from:v1", first).returncode == 0
@@ -82,9 +70,11 @@ def test_copy_within_a_registry_mounts_and_uploads_nothing(tmp_path: Path, serve
         (["--dest-username=alice"], 1, "go together"),
     ],
 )
-def test_logins_of_copy(tmp_path: Path, guarded: RegistryServer, options: list[str], status: int, words: str) -> None:
+def test_logins_of_copy(
+    tmp_path: Path, guarded_registry: RegistryServer, options: list[str], status: int, words: str
+) -> None:
     write_layout(tmp_path / "from", {"v1": make_image(4, docker=False)})
-    target = f"docker://{guarded.name}/some/app:v1"
+    target = f"docker://{guarded_registry.name}/some/app:v1"
     # Nothing of the user's own.
     (tmp_path / "none.json").write_text("{}")
     done = command(tmp_path, "copy", "--authfile=none.json", "--dest-tls-verify=false", *options, "oci:from:v1", target)
@@ -92,23 +82,6 @@ def test_logins_of_copy(tmp_path: Path, guarded: RegistryServer, options: list[s
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert PASSWORD not in done.stderr
-
-
-def test_copy_into_a_registry_with_tls(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    issued = authority.issue_cert("localhost")
-    issued.private_key_and_cert_chain_pem.write_to_path(chain)
-    issued.private_key_pem.write_to_path(key)
-    (tmp_path / "certs").mkdir()
-    authority.cert_pem.write_to_path(tmp_path / "certs/ca.crt")
-    write_layout(tmp_path / "from", {"v1": make_image(5, docker=False)})
-    with running(tmp_path / "registry", certificate=(chain, key), user=USER, password=PASSWORD) as server:
-        words = ["copy", f"--dest-creds={USER}:{PASSWORD}", "oci:from:v1", f"docker://{server.name}/some/app:v1"]
-        refused = command(tmp_path, *words)
-        assert (refused.returncode, "not trusted" in refused.stderr) == (1, True)
-        done = command(tmp_path, *words, "--dest-cert-dir=certs")
-        assert done.returncode == 0, done.stderr
 
 
 def batch(folder: Path, registry: str, images: dict[str, ImageBytes]) -> None:
@@ -136,14 +109,14 @@ def check_all(registry: str, images: dict[str, ImageBytes]) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_run_pushes_a_batch_and_the_second_run_asks_for_nothing(
-    tmp_path: Path, server: RegistryServer, processes: int
+    tmp_path: Path, open_registry: RegistryServer, processes: int
 ) -> None:
     images = corpus()
-    with proxied(server.port) as proxy:
+    with proxied(open_registry.port) as proxy:
         batch(tmp_path, proxy.name, images)
         done = command(tmp_path, "run", "batch.yaml", f"--processes={processes}")
         assert done.returncode == 0, done.stderr
-        check_all(server.name, images)
+        check_all(open_registry.name, images)
         asked = len(proxy.passed)
         again = command(tmp_path, "run", "batch.yaml")
         assert again.returncode == 0, again.stderr
@@ -185,13 +158,13 @@ def accepted(proxy: Proxy) -> list[str]:
     return [one.path.partition("/blobs/")[0] + one.target.rpartition("digest=")[2] for one in puts]
 
 
-def test_a_push_that_is_denied_fails_alone(tmp_path: Path, server: RegistryServer) -> None:
+def test_a_push_that_is_denied_fails_alone(tmp_path: Path, open_registry: RegistryServer) -> None:
     images = {name: make_image(name, docker=False) for name in ("good", "bad")}
 
     def rule(seen: Passed) -> int | None:
         return 403 if "/mirror/bad/" in seen.path and seen.method == "POST" else None
 
-    with proxied(server.port, rule) as proxy:
+    with proxied(open_registry.port, rule) as proxy:
         batch(tmp_path, proxy.name, images)
         done = command(tmp_path, "run", "batch.yaml")
         line = (
@@ -202,11 +175,11 @@ def test_a_push_that_is_denied_fails_alone(tmp_path: Path, server: RegistryServe
     (said,) = done.stderr.splitlines()
     assert said.startswith(f"{line}blobs/uploads/: 403")
     assert said.endswith("the account has no right to it, or it does not exist")
-    assert tagged(server.name, "mirror/good", "v1") == images["good"].digest
+    assert tagged(open_registry.name, "mirror/good", "v1") == images["good"].digest
 
 
 def test_a_blob_that_the_registry_has_not_kept_is_found_and_brought_by_the_next_run(
-    tmp_path: Path, server: RegistryServer
+    tmp_path: Path, open_registry: RegistryServer
 ) -> None:
     image = make_image("lost", docker=False)
     layer = image.layers[0].digest
@@ -215,7 +188,7 @@ def test_a_blob_that_the_registry_has_not_kept_is_found_and_brought_by_the_next_
         pushed = any("/manifests/" in one.path for one in proxy.of("PUT"))
         return 404 if pushed and seen.path.endswith(str(layer)) else None
 
-    with proxied(server.port, lost) as proxy:
+    with proxied(open_registry.port, lost) as proxy:
         batch(tmp_path, proxy.name, {"lost": image})
         done = command(tmp_path, "run", "batch.yaml")
         assert done.returncode == 1

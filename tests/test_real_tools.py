@@ -24,7 +24,7 @@ from support.acceptance import (
     transship,
 )
 from support.corpus import Sample, push, sha256
-from support.engines import Docker, Podman, docker_engine, podman_storage, spent, tool
+from support.engines import Docker, Podman, spent, tool
 from support.images import OCI_INDEX, OCI_MANIFEST
 from support.registry_server import running
 
@@ -88,18 +88,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         transship("run", out / "batch.yaml", "--runs", folder / "runs", "--progress", "none")
         yield World(server.name, out)
         print(f"\n{sizes(out)}\n{spent()}")
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Docker]:
-    with docker_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def podman() -> Iterator[Podman]:
-    with podman_storage() as storage:
-        yield storage
 
 
 @pytest.fixture(scope="module")
