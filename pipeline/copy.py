@@ -20,6 +20,7 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import UNCOMPRESSED, MediaType
+from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.pull import Pull, mismatch
 from transship.pipeline.resolve import select
@@ -37,6 +38,7 @@ Fill: TypeAlias = Callable[[Digest, Make], int]
 _Key: TypeAlias = tuple[Digest, MediaType]
 
 _STARTS: Final = 3
+_SHOWN_LOSSES: Final = 5
 SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
 
@@ -109,9 +111,22 @@ def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Diges
     repacked: set[Digest] = set()
     kept: set[Digest] = set()
     for _, manifest in tree.manifests(store, _bounded(store, selection, shape)):
-        for layer in plan_image(manifest, shape).layers if isinstance(manifest, Image) else ():
-            (repacked if layer.repack else kept).add(layer.source.digest)
+        if isinstance(manifest, Image):
+            plan = plan_image(manifest, shape)
+            refuse_losses(shape, plan.losses)
+            for layer in plan.layers:
+                (repacked if layer.repack else kept).add(layer.source.digest)
     return frozenset(repacked - kept)
+
+
+def refuse_losses(shape: Shape, losses: tuple[str, ...]) -> None:
+    """Raise `ContentError` where ``shape`` forbids losses and there are some."""
+    if shape.lossless and losses:
+        more = f" and {len(losses) - _SHOWN_LOSSES} more" if len(losses) > _SHOWN_LOSSES else ""
+        raise ContentError(
+            f"the conversion would lose {', '.join(losses[:_SHOWN_LOSSES])}{more}",
+            advice="nothing was written; leave out fail-on-loss, or keep the format",
+        )
 
 
 def convert(
@@ -187,6 +202,7 @@ class _Converter:
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
+        self._platforms: dict[Digest, Platform] = {}
 
     def run(self) -> Conversion:
         for descriptor, manifest in tree.manifests(self._store, self._selection):
@@ -195,12 +211,16 @@ class _Converter:
             )
             self._note("manifest", descriptor, self._store.put(raw, media_type))
         root = self._changed.get(self._selection.root.digest, self._selection.root)
-        return Conversion(root, tuple(self._changes), tuple(dict.fromkeys(self._losses)))
+        losses = tuple(dict.fromkeys(self._losses))
+        refuse_losses(self._shape, losses)
+        return Conversion(root, tuple(self._changes), losses)
 
     def _index(self, descriptor: Descriptor, index: Index) -> tuple[bytes, MediaType]:
         kept = self._selection.entries(index, descriptor)
         sparse = self._selection.sparse and descriptor.digest == self._selection.root.digest
-        raw, media_type, losses = rebuild_index(index, kept, self._changed, self._shape, sparse=sparse)
+        raw, media_type, losses = rebuild_index(
+            index, kept, self._changed, self._shape, sparse=sparse, platforms=self._platforms
+        )
         self._losses += losses
         return raw, media_type
 
@@ -210,8 +230,11 @@ class _Converter:
             raise ContentError(f"manifest {manifest.digest}: {manifest.media_type} cannot be converted")
         plan = plan_image(manifest, self._shape)
         self._losses += plan.losses
+        if self._shape.manifests == "docker" and not manifest.foreign_type:
+            self._platforms[manifest.digest] = self._config_view(plan).platform
         if plan.unchanged:
             return manifest.raw, plan.media_type
+        self._config_view(plan).check_layers(len(manifest.layers), f"config {manifest.config.digest}")
         config = self._config(plan)
         layers = self._layers(plan)
         return build_manifest(plan, config, layers), plan.media_type
@@ -232,14 +255,7 @@ class _Converter:
         return ImageConfig.parse(self._store.read(config), f"config {config.digest}")
 
     def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
-        diff_ids: tuple[Digest, ...] = ()
-        if any(layer.repack for layer in plan.layers):
-            diff_ids = self._config_view(plan).diff_ids
-            if len(diff_ids) != len(plan.layers):
-                raise ContentError(
-                    f"config {plan.image.config.digest}: {len(diff_ids)} diff IDs for {len(plan.layers)} layers"
-                )
-        repacked = self._repack(plan.layers, diff_ids)
+        repacked = self._repack(plan.layers, self._config_view(plan).diff_ids)
         made = []
         for layer in plan.layers:
             kept = Descriptor(layer.media_type, layer.source.digest, layer.source.size)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
 """Transports whose destination is one file, written once, of all its images."""
+_FLAGS: Final = ("preserve", "reversible", "lossless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ def _shape_document(shape: Shape) -> Json:
         "force": shape.force,
         "single": shape.single,
         # Only where it is so: older plans, and the keys of what they did, are without it.
-        **({"preserve": True} if shape.preserve else {}),
         **({"budget": [*shape.budget]} if shape.budget != DEFAULT_BUDGET else {}),
+        **{key: True for key in _FLAGS if getattr(shape, key)},
     }
 
 
@@ -205,8 +206,8 @@ def _shape(item: Mapping[str, object]) -> Shape:
         level=None if item["level"] is None else int(str(item["level"])),
         force=item["force"] is True,
         single=item["single"] is True,
-        preserve=item.get("preserve") is True,
         budget=Budget(*(int(str(bound)) for bound in _items(item.get("budget")))),
+        **{key: item.get(key) is True for key in _FLAGS},
     )
 
 

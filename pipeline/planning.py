@@ -63,6 +63,8 @@ def _shape(job: Job, transport: str) -> Shape:
         wish.level,
         wish.force,
         budget=Budget(wish.max_layer_size, wish.max_layer_ratio),
+        reversible=wish.reversible,
+        lossless=wish.fail_on_loss,
     )
     return bounded(shape, transport)
 

@@ -186,29 +186,10 @@ def test_a_foreign_layer_in_a_docker_archive_is_an_error_that_says_so():
         plan_image(with_foreign_layer(), bounded(Shape(), "docker-archive"))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"layers": [{"mediaType": "application/x-odd", "digest": "sha256:" + "1" * 64, "size": 3}]},
-            "application/x-odd",
-        ),
-        (
-            {
-                "config": {
-                    "mediaType": "application/vnd.docker.plugin.v1+json",
-                    "digest": "sha256:" + "1" * 64,
-                    "size": 2,
-                }
-            },
-            "plugin",
-        ),
-    ],
-    ids=["layer", "config"],
-)
-def test_what_oci_cannot_say_is_an_error_that_names_it(change, message):
-    document = make_image("odd").document | change
-    with pytest.raises(ContentError, match=message):
+def test_a_layer_that_oci_cannot_say_is_an_error_that_names_it():
+    document = make_image("odd").document
+    document["layers"][1]["mediaType"] = "application/x-odd"
+    with pytest.raises(ContentError, match="application/x-odd"):
         plan_image(parse(json.dumps(document).encode()), Shape("oci"))
 
 
@@ -228,13 +209,13 @@ extra = st.dictionaries(st.text("xyz", min_size=3, max_size=6), st.one_of(text, 
 def docker_manifests(draw):
     gz = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
-    def blob(kind):
-        return {"mediaType": kind, "size": draw(st.integers(0, 1 << 40)), "digest": draw(digests), **draw(extra)}
+    def blob(kind, largest=1 << 40):
+        return {"mediaType": kind, "size": draw(st.integers(0, largest)), "digest": draw(digests), **draw(extra)}
 
     return {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
-        "config": blob("application/vnd.docker.container.image.v1+json"),
+        "config": blob("application/vnd.docker.container.image.v1+json", 4 << 20),
         "layers": [blob(gz) for _ in range(draw(st.integers(0, 6)))],
     }
 

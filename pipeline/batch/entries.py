@@ -18,6 +18,17 @@ from transship.pipeline.reference import TRANSPORTS, DockerReference, PathRefere
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _WORDS: Final = ("registry", "repository", "name", "tag", "digest")
 _MAX_GZIP: Final = 9
+_WISHES: Final = (
+    "manifests",
+    "config",
+    "layers",
+    "level",
+    "force",
+    "max-layer-size",
+    "max-layer-ratio",
+    "reversible",
+    "fail-on-loss",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +157,7 @@ def _platforms(document: Document, places: Mapping[str, Place], said: Any) -> Pl
 
 
 def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, Any]) -> Wish:
-    keys = ("manifests", "config", "layers", "level", "force", "max-layer-size", "max-layer-ratio")
-    wish = Wish(**{key.replace("-", "_"): merged[key] for key in keys if key in merged})
+    wish = Wish(**{key.replace("-", "_"): merged[key] for key in _WISHES if key in merged})
     if merged.get("layers") == "zstd:chunked":
         raise document.refusal(places["layers"], "zstd:chunked is not supported yet", "say zstd")
     if wish.layers == "gzip" and (wish.level or 0) > _MAX_GZIP:

@@ -21,6 +21,7 @@ class Wish:
     """The form asked for; ``level`` None is the codec's own, ``force`` repacks what is packed so already.
 
     ``max_layer_size`` and ``max_layer_ratio`` are those of `compression.Budget`.
+    ``reversible`` keeps Docker's manifests for the way back, ``fail_on_loss`` refuses to lose anything.
     """
 
     manifests: Manifests = "keep"
@@ -30,6 +31,8 @@ class Wish:
     force: bool = False
     max_layer_size: int = DEFAULT_BUDGET.size
     max_layer_ratio: int = DEFAULT_BUDGET.ratio
+    reversible: bool = False
+    fail_on_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ def _choosing(parser: argparse.ArgumentParser) -> None:
 def _form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--format", choices=("oci", "v2s1", "v2s2"), default="", help="manifest format to write")
     flag(parser, "--preserve-digests", help="fail where a digest would change")
+    flag(parser, "--reversible", help="keep Docker's manifests in annotations of OCI's: the way back gives their bytes")
+    flag(parser, "--fail-on-loss", help="write nothing where the conversion would lose anything")
     parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
     flag(parser, "--dest-compress", help="dir: only: gzip layers that are plain tars")
     parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")

@@ -95,6 +95,8 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         preserve=options.preserve_digests,
         plain=plain,
         budget=Budget(options.max_layer_size or DEFAULT_BUDGET.size, options.max_layer_ratio or DEFAULT_BUDGET.ratio),
+        reversible=options.reversible,
+        lossless=options.fail_on_loss,
     )
 
 

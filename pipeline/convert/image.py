@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from transship.pipeline.compression import Compression
+from transship.pipeline.convert import original
+from transship.pipeline.convert.beyond import BLOB_FIELDS, IMAGE_FIELDS, beyond_image, losses
 from transship.pipeline.convert.shape import Manifests, Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import Json, Object, dump
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
 from transship.pipeline.manifest.media_types import (
     DOCKER_FOREIGN,
     DOCKER_FOREIGN_GZIP,
@@ -58,7 +60,10 @@ class LayerPlan(NamedTuple):
 
 
 class ImagePlan(NamedTuple):
-    """What becomes of one image; with `unchanged` its raw manifest is kept to the byte."""
+    """What becomes of one image; with `unchanged` its raw manifest is kept to the byte.
+
+    ``restored`` is the Docker manifest that it was before, and is again; with ``reversible`` it is kept for that.
+    """
 
     image: Image
     media_type: MediaType
@@ -66,6 +71,8 @@ class ImagePlan(NamedTuple):
     strict_config: bool
     layers: tuple[LayerPlan, ...]
     losses: tuple[str, ...]
+    restored: Image | None = None
+    reversible: bool = False
 
     @property
     def unchanged(self) -> bool:
@@ -116,13 +123,11 @@ def digest_lost(digest: Digest, have: MediaType, target: MediaType) -> ContentEr
 
 
 def _plan(image: Image, shape: Shape) -> ImagePlan:
+    if image.foreign_type:
+        return _artifact(image, image.foreign_type, shape)
     what = f"manifest {image.digest}"
-    target = _target(image, shape.manifests)
-    if not image.is_image:
-        if target != image.media_type:
-            raise ContentError(f"{what}: not an image but {image.config.media_type}: cannot be converted to {target}")
-        kept = tuple(LayerPlan(layer, layer.media_type, None) for layer in image.layers)
-        return ImagePlan(image, target, image.config.media_type, False, kept, ())
+    if image.config.size > MAX_DOCUMENT:
+        raise ContentError(f"{what}: its config has {image.config.size} bytes, over the limit of {MAX_DOCUMENT}")
     elsewhere = [(n, layer) for n, layer in enumerate(image.layers) if layer.is_elsewhere]
     if elsewhere and shape.single:
         raise ContentError(
@@ -130,28 +135,59 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
             "a docker archive must hold every layer",
             advice="copy the image to oci:, oci-archive: or dir:, which keep the URL",
         )
-    oci = target == OCI_MANIFEST
-    mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
-    layers = tuple(_plan_layer(layer, shape, oci, target == image.media_type) for layer in image.layers)
     # Not fetched, as registries do not hold them: whoever runs the image needs those URLs.
     lost = tuple(f"layers[{n}] content: foreign, only at {shown(layer.urls[0])}" for n, layer in elsewhere)
-    losses = lost if oci else (*lost, *_losses(image))
-    return ImagePlan(image, target, mapped(image.config.media_type), shape.config == "strict", layers, losses)
+    target = _target(image, shape.manifests)
+    oci, same_format = target == OCI_MANIFEST, target == image.media_type
+    strict = shape.config == "strict"
+    if not oci and not same_format and shape.layers is None and not strict:
+        found = original.original_image(image, image.config, image.layers)
+        if found:
+            back = tuple(
+                LayerPlan(new, old.media_type, None) for old, new in zip(found.layers, image.layers, strict=True)
+            )
+            lost += losses(beyond_image(image), beyond_image(found))
+            return ImagePlan(image, target, found.config.media_type, False, back, lost, found)
+    mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
+    layers = tuple(_plan_layer(layer, shape, oci, same_format) for layer in image.layers)
+    if not oci and not same_format:
+        lost += losses(beyond_image(image), {})
+    reversible = shape.reversible and oci and not same_format
+    if reversible:
+        lost += original.too_large(image.raw, "manifest")
+        if any(layer.repack for layer in layers):
+            lost += ("manifest bytes: its layers are repacked, so that no way leads back to them",)
+    return ImagePlan(image, target, mapped(image.config.media_type), strict, layers, lost, reversible=reversible)
+
+
+def _artifact(image: Image, foreign: MediaType, shape: Shape) -> ImagePlan:
+    """Return the plan for what is no image (chart, signature, SBOM): to the byte, whatever was asked for."""
+    if shape.single:
+        raise ContentError(
+            f"manifest {image.digest}: not an image but {shown(foreign)}; the destination holds images",
+            advice="copy it to oci:, oci-archive:, dir: or docker://",
+        )
+    layers = tuple(LayerPlan(layer, layer.media_type, None) for layer in image.layers)
+    return ImagePlan(image, image.media_type, image.config.media_type, False, layers, ())
 
 
 def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...]) -> bytes:
     """Return the bytes of the planned manifest with its new ``config`` and ``layers`` (digests and sizes)."""
+    if plan.restored:
+        return plan.restored.raw
     image = plan.image
-    oci = plan.media_type == OCI_MANIFEST
+    # What stands in a Docker manifest beyond its format stays there as long as that stays one.
+    all_fields = plan.media_type in (OCI_MANIFEST, image.media_type)
     made: Object = {"schemaVersion": 2, "mediaType": plan.media_type}
-    if oci and image.artifact_type:
+    if all_fields and image.artifact_type:
         made["artifactType"] = image.artifact_type
-    made["config"] = _pointing(image.config, config, oci)
-    made["layers"] = [_pointing(old, new, oci) for old, new in zip(image.layers, layers, strict=True)]
-    if oci:
-        for key in ("subject", "annotations"):
-            if image.document.get(key):
-                made[key] = image.document[key]
+    made["config"] = _pointing(image.config, config, all_fields)
+    made["layers"] = [_pointing(old, new, all_fields) for old, new in zip(image.layers, layers, strict=True)]
+    if all_fields:
+        rest = {key: value for key, value in image.document.items() if key not in IMAGE_FIELDS | made.keys()}
+        made |= {key: rest.pop(key) for key in ("subject", "annotations") if rest.get(key)} | rest
+        same = all(old.digest == new.digest for old, new in zip(image.blobs, (config, *layers), strict=True))
+        original.annotate(made, image.raw if plan.reversible else b"", same=same)
     return dump(made)
 
 
@@ -177,16 +213,10 @@ def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -
     return LayerPlan(layer, media_type, shape.layers if have is not shape.layers or shape.force else None)
 
 
-def _losses(image: Image) -> tuple[str, ...]:
-    lost = [f"manifest {key}" for key in ("annotations", "subject", "artifactType") if image.document.get(key)]
-    lost += [f"layers[{n}] annotations" for n, layer in enumerate(image.layers) if layer.annotations]
-    return tuple(lost)
-
-
-def _pointing(old: Descriptor, new: Descriptor, oci: bool) -> Json:
+def _pointing(old: Descriptor, new: Descriptor, all_fields: bool) -> Json:
     """Return the descriptor object of ``new``, with the fields of ``old`` that the format holds."""
     made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
     for key, value in (old.document or {}).items():
-        if key not in made and (oci or key == "urls") and not (key == "data" and new.digest != old.digest):
+        if key not in made and (all_fields or key in BLOB_FIELDS) and not (key == "data" and new.digest != old.digest):
             made[key] = value
     return made

@@ -1,15 +1,22 @@
 """The new bytes of an index whose instances were selected or converted. Source: OCI image-spec image-index.md."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
+from transship.pipeline.convert import original
+from transship.pipeline.convert.beyond import ENTRY_FIELDS, LIST_FIELDS, beyond_list, losses
 from transship.pipeline.convert.image import digest_lost
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError
+from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
-from transship.pipeline.manifest.media_types import DOCKER_LIST, OCI_INDEX, MediaType
+from transship.pipeline.manifest.media_types import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, MediaType
+from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index
+
+_NONE: Final[Mapping[Digest, Platform]] = MappingProxyType({})
 
 
 def rebuild_index(
@@ -19,13 +26,16 @@ def rebuild_index(
     shape: Shape,
     *,
     sparse: bool = False,
+    platforms: Mapping[Digest, Platform] = _NONE,
 ) -> tuple[bytes, MediaType, tuple[str, ...]]:
     """Return bytes and type of ``index`` with the entries ``kept``, each pointing at what it became; and the losses.
 
     Where nothing changes the raw bytes are returned untouched; ``sparse`` where entries that are not kept stay in it.
+    ``platforms`` are those that the configs of entries name: a Docker list must say one of each.
 
     Raises:
-        ContentError: it must change and may not, or cannot as it is to name what is not there.
+        ContentError: it must change and may not, or cannot as it is to name what is not there, or becomes a Docker
+            list and has an entry that is no Docker image.
     """
     media_type = {"keep": index.media_type, "oci": OCI_INDEX, "docker": DOCKER_LIST}[shape.manifests]
     same = all(changed.get(entry.digest, entry).digest == entry.digest for entry in kept)
@@ -38,32 +48,53 @@ def rebuild_index(
         )
     if shape.preserve:
         raise digest_lost(index.digest, index.media_type, media_type)
-    oci = media_type == OCI_INDEX
-    losses = _losses(index, kept, oci)
+    entries = tuple(changed.get(entry.digest, entry)._replace(document=entry.document) for entry in kept)
+    if media_type not in (OCI_INDEX, index.media_type):
+        return _docker_list(index, kept, entries, platforms)
     made: Object = {"schemaVersion": 2, "mediaType": media_type}
-    if oci and index.artifact_type:
+    if index.artifact_type:
         made["artifactType"] = index.artifact_type
-    made["manifests"] = [_entry(entry, changed.get(entry.digest, entry), oci) for entry in kept]
-    if oci:
-        for key in ("subject", "annotations"):
-            if index.document.get(key):
-                made[key] = index.document[key]
-    return dump(made), media_type, losses
+    made["manifests"] = [_entry(old, new, all_fields=True) for old, new in zip(kept, entries, strict=True)]
+    rest = {key: value for key, value in index.document.items() if key not in LIST_FIELDS | made.keys()}
+    made |= {key: rest.pop(key) for key in ("subject", "annotations") if rest.get(key)} | rest
+    reversible = shape.reversible and media_type != index.media_type
+    original.annotate(made, index.raw if reversible else b"", same=len(kept) == len(index.manifests))
+    return dump(made), media_type, original.too_large(index.raw, "index") if reversible else ()
 
 
-def _entry(old: Descriptor, new: Descriptor, oci: bool) -> Json:
+def _docker_list(
+    index: Index, kept: Sequence[Descriptor], entries: tuple[Descriptor, ...], platforms: Mapping[Digest, Platform]
+) -> tuple[bytes, MediaType, tuple[str, ...]]:
+    found = original.original_list(index, entries)
+    if found:
+        return found.raw, DOCKER_LIST, losses(beyond_list(index, kept), _renamed(found, kept))
+    listed: list[Json] = []
+    for old, new in zip(kept, entries, strict=True):
+        if new.media_type != DOCKER_MANIFEST:
+            raise ContentError(
+                f"index {index.digest}: its entry {old.digest} is {shown(new.media_type)}, "
+                "a Docker list has Docker's images alone",
+                advice="keep the index, or copy some of its platforms",
+            )
+        entry = _entry(old, new, all_fields=False)
+        if not old.platform and old.digest in platforms:
+            entry["platform"] = platforms[old.digest].document()
+        listed.append(entry)
+    made: Object = {"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": listed}
+    return dump(made), DOCKER_LIST, losses(beyond_list(index, kept), {})
+
+
+def _renamed(found: Index, kept: Sequence[Descriptor]) -> dict[str, Json]:
+    """Return what the original list holds beyond its format, by the places of the entries ``kept`` of the index."""
+    there = [old._replace(digest=new.digest) for old, new in zip(found.manifests, kept, strict=True)]
+    return beyond_list(found, there)
+
+
+def _entry(old: Descriptor, new: Descriptor, *, all_fields: bool) -> Object:
     made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
     for key, value in (old.document or {}).items():
         if key in made or (key == "data" and new.digest != old.digest):
             continue
-        if oci or key in ("platform", "urls"):
+        if all_fields or key in ENTRY_FIELDS:
             made[key] = value
     return made
-
-
-def _losses(index: Index, kept: Sequence[Descriptor], oci: bool) -> tuple[str, ...]:
-    if oci:
-        return ()
-    lost = [f"index {key}" for key in ("annotations", "subject", "artifactType") if index.document.get(key)]
-    lost += [f"manifests[{entry.digest}] annotations" for entry in kept if entry.annotations]
-    return tuple(lost)

@@ -15,8 +15,9 @@ class Shape(NamedTuple):
     ``single`` is true where the destination holds one platform, never an index.
     ``force`` repacks layers that already have the compression asked for.
     ``plain`` packs layers that are not packed, and leaves the others. ``preserve`` makes it an
-    error where any manifest would get another digest. ``budget`` bounds what layers may expand to;
-    it decides whether there is a result, never which.
+    error where any manifest would get another digest, ``lossless`` where anything would be lost.
+    ``reversible`` keeps each Docker manifest in an annotation of the OCI one that it becomes.
+    ``budget`` bounds what layers may expand to; it decides whether there is a result, never which.
     """
 
     manifests: Manifests = "keep"
@@ -28,6 +29,8 @@ class Shape(NamedTuple):
     preserve: bool = False
     plain: bool = False
     budget: Budget = DEFAULT_BUDGET
+    reversible: bool = False
+    lossless: bool = False
 
     def key(self) -> str:
         """Return a short name of the shape, the same for those of equal results; fit for a file name."""
@@ -35,6 +38,7 @@ class Shape(NamedTuple):
         level = f"{self.level}" if self.level is not None else ""
         flags = ("-force" if self.force else "") + ("-single" if self.single else "")
         flags += ("-preserve" if self.preserve else "") + ("-plain" if self.plain else "")
+        flags += ("-reversible" if self.reversible else "") + ("-lossless" if self.lossless else "")
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
@@ -50,7 +54,8 @@ def bounded(wish: Shape, transport: str) -> Shape:
     if transport == "containers-storage":
         return wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
-        return Shape("docker", wish.config, Compression.NONE, single=True, preserve=wish.preserve, budget=wish.budget)
+        plain = Shape("docker", wish.config, Compression.NONE, single=True)
+        return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")

@@ -43,6 +43,11 @@ class ImageConfig(NamedTuple):
             document=document,
         )
 
+    def check_layers(self, layers: int, what: str) -> None:
+        """Raise `ContentError` unless there is a diff ID for each of so many layers."""
+        if len(self.diff_ids) != layers:
+            raise ContentError(f"{what}: {len(self.diff_ids)} diff IDs for {layers} layers")
+
     @property
     def digest(self) -> Digest:
         """The digest of ``raw``: the image ID."""

@@ -55,6 +55,8 @@ UNCOMPRESSED: Final = frozenset({OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN, DOCKER_FO
 GZIP: Final = frozenset({OCI_LAYER_GZIP, DOCKER_LAYER_GZIP, OCI_FOREIGN_GZIP, DOCKER_FOREIGN_GZIP})
 ZSTD: Final = frozenset({OCI_LAYER_ZSTD, DOCKER_LAYER_ZSTD, OCI_FOREIGN_ZSTD})
 LAYERS: Final = UNCOMPRESSED | GZIP | ZSTD
+LAYER_PREFIXES: Final = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
+"""What the media types of layers begin with, also of those that are not known here, as encrypted ones."""
 
 
 def to_oci(media_type: MediaType) -> MediaType:

@@ -20,6 +20,7 @@ from transship.pipeline.manifest.media_types import (
     IMAGE_CONFIGS,
     IMAGES,
     INDEXES,
+    LAYER_PREFIXES,
     MANIFESTS,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -67,6 +68,17 @@ class Image(NamedTuple):
     def is_image(self) -> bool:
         """False for an artifact (chart, signature, SBOM): copied as it is, never converted."""
         return self.config.media_type in IMAGE_CONFIGS
+
+    @property
+    def foreign_type(self) -> MediaType | None:
+        """The media type that makes this an artifact, None for an image.
+
+        Signatures and attestations have the config of an image, and no layer of one.
+        """
+        if not self.is_image:
+            return self.config.media_type
+        layered = any(layer.media_type.startswith(LAYER_PREFIXES) for layer in self.layers)
+        return None if layered or not self.layers else self.layers[0].media_type
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
