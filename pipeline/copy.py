@@ -66,6 +66,11 @@ class Conversion(NamedTuple):
     changes: tuple[Change, ...]
     losses: tuple[str, ...]
 
+    @property
+    def changed(self) -> dict[Digest, Digest]:
+        """What became of each manifest that is another one now."""
+        return {change.old.digest: change.new.digest for change in self.changes if change.kind == "manifest"}
+
 
 def fetch_blobs(
     source: Source,

@@ -4,16 +4,17 @@ A Source's bytes are untrusted and have three readers: `Store.ingest`, `Pull` an
 A Sink gets blobs before the manifests that name them, children before parents, the name last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias
+from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -54,6 +55,22 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back what was opened; idempotent."""
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A Source whose medium also says what hangs on a manifest; the others know of nothing that does."""
+
+    def referrers(self, subject: Digest) -> Sequence[Referrer]:
+        """Return what hangs on the manifest ``subject``, each once; what the medium says, unchecked.
+
+        Raises:
+            ContentError: what it says is malformed.
+            TransportError: the medium failed.
+        """
+
+    def has_referrer(self, referrer: Referrer) -> bool:
+        """Say whether ``referrer`` is tied to its subject there, as a reader would find it; raises as `referrers`."""
 
 
 class StoredBlob(Protocol):

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest, VerifyingReader
@@ -170,6 +170,7 @@ def verify(
     *,
     kept: tuple[Digest, ...] | None = None,
     holds: Holds | None = None,
+    also: Sequence[Descriptor] = (),
 ) -> Verified:
     """Re-read the image that ``source`` names; raise nothing for what is found wrong, list it.
 
@@ -177,7 +178,8 @@ def verify(
     several images ``seen`` lets each file be hashed once. Large blobs are read on ``pool`` if there is one.
     Of an index only the entries ``kept`` are looked for, if given: a sparse one names more.
     ``holds`` is asked for each blob instead of reading it, where the medium is a registry, which hashes
-    what it takes: manifests are read and hashed all the same.
+    what it takes: manifests are read and hashed all the same. ``also`` are manifests beside the image that are read
+    with all that they name.
     """
     walk = _Walk(source, seen or Seen(), pool, holds)
     walk.kept = kept
@@ -192,6 +194,9 @@ def verify(
         walk.findings.append(Finding(expected, "another image", f"the name leads to {root.digest}"))
     else:
         walk.manifest(descriptor, 0)
+        walk.kept = None
+        for other in also:
+            walk.manifest(other, 0)
         walk.finish()
     return Verified(descriptor, walk.manifests, walk.blobs, walk.bytes, tuple(walk.findings))
 

@@ -32,6 +32,7 @@ ORDER = (
     "tar_sizes",
     "resolve",
     "copy",
+    "referrers",
     "verify",
     "jobs",
     "batch",

@@ -30,6 +30,7 @@ from transship.pipeline.reference import (
     StorageReference,
     parse_reference,
 )
+from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
@@ -101,6 +102,8 @@ def _copy(
         raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
     if options.additional_tag and transport != "docker-archive":
         raise UsageError(f"{destination}: has one name", advice="--additional-tag is for docker-archive:")
+    if options.referrers:
+        refuse_place(transport, name)
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
     store = Store(scratch, durable=transport not in _COPYING)
     # An engine that is not there is found before anything is fetched.
@@ -111,10 +114,12 @@ def _copy(
         selection = chosen.select(load(store, fetch_manifest(source, store)))
         fetch_below(source, store, selection)
         opened.enter_context(once_found())
+        hanging = _hanging(source, store, selection) if options.referrers else Found()
         kept = selection.kept if selection.sparse else None
         through = passing(store, selection, form)
         pool = _threads(store, selection, opened, options.image_parallel_copies or _AT_ONCE)
         fetch_blobs(source, store, selection, pool, leave=through)
+        fetch(source, store, hanging.referrers, pool)
         converted = partial(convert, store, selection, form, pool, source)
         if isinstance(destination, DockerReference):
             sink = open_sink(destination, pushing._replace(pool=pool))
@@ -123,19 +128,35 @@ def _copy(
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)
         else:
             made = converted()
+            place = Place(transport, name, sink.accepts)
+            hanging = sort_out(store, hanging, Selection(made.root, kept), made.changed, place)
             with sink:
+                put(store, hanging.referrers, sink, place)
                 write(store, made.root, sink, name, kept=kept)
         for loss in made.losses:
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
+        for left in hanging.left:
+            print(f"transship: left behind: {left}", file=sys.stderr)
         written = opened.enter_context(closing(_source(destination, registries[1], options.dest_shared_blob_dir)))
         remade = transport in SINGLE
         holds = sink.has if transport == "docker" else None
-        walk = verify(written, None if remade else made.root.digest, pool=pool, kept=kept, holds=holds)
+        beside = [referrer.manifest for referrer in hanging.referrers]
+        expected = None if remade else made.root.digest
+        walk = verify(written, expected, pool=pool, kept=kept, holds=holds, also=beside)
         if walk.findings:
             raise ContentError(f"{destination}: {walk.findings[0].why}")
+        refuse_untied(written, hanging.referrers)
         if remade and not same_image(written.manifest(), load(store, made.root)):
             raise ContentError(f"{destination}: holds another image than was written")
     return made.root.digest
+
+
+def _hanging(source: Source, store: Store, selection: Selection) -> Found:
+    """Find what hangs on the image; a registry is asked several things of each manifest."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(_AT_ONCE, "ask") as pool:
+        return find(source, store, selection, pool)
 
 
 def _named(destination: _Destination) -> tuple[str, str]:

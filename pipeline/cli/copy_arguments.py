@@ -27,6 +27,7 @@ def copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-parallel-copies", metavar="N", type=natural, default=0, help="layers at once (default: 4)"
     )
+    flag(parser, "--referrers", help="also copy what hangs on the image: signatures, attestations, SBOMs")
     flag(parser, "-q", "--quiet", help="print nothing but errors")
     flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
     flag(parser, "--dest-precompute-digests", help="accepted: digests are always known before a blob is sent")

@@ -75,6 +75,8 @@ class RegistryClient:
         """
         self.registry = registry
         self.whereabouts = Whereabouts()
+        self.without_referrers_api: set[str] = set()
+        """Repositories known to have none: each would be asked for every manifest of every image."""
         name = _HUB_API if registry == "docker.io" else registry
         self._secure = Origin.of_registry(name, "https")
         self._plain = Origin.of_registry(name, "http")
@@ -157,7 +159,7 @@ class RegistryClient:
             _expect(answer, 200)
             tags.update(dict.fromkeys(_tags(answer)))
             seen.add(answer.url.target)
-            target = self._next_page(answer, f"/v2/{repository}/", seen)
+            target = self.next_page(answer, f"/v2/{repository}/", seen)
         return list(tags)
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
@@ -270,8 +272,12 @@ class RegistryClient:
                 self._login = Login(self._origin, self._lanes, self._find, self._settings.token)
             return self._login
 
-    def _next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
-        """Return what to ask for next, below the repository."""
+    def next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
+        """Return what to ask for after ``answer``, without ``prefix``, None after the last page.
+
+        Raises:
+            TransportError: it is at another origin or not below ``prefix``, was ``seen`` before, or is one too many.
+        """
         for link in _LINK.finditer(answer.headers.get("Link", "")):
             if not _NEXT.search(link[2]):
                 continue

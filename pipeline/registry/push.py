@@ -10,8 +10,10 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import DeniedError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
+from transship.pipeline.manifest.referrer import subject_of
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.registry.client import AGENT, RegistryClient, Request
+from transship.pipeline.registry.referrers import attach
 from transship.pipeline.registry.upload import Upload, check_digest, push_scope
 from transship.pipeline.transport import StoredBlob
 
@@ -67,6 +69,8 @@ class Push:
     def put_manifest(self, manifest: Manifest, reference: str | Digest) -> None:
         """Put a manifest under a tag or its digest, unless it is there; all that it names must be there.
 
+        One that refers to another is listed among that one's referrers on return.
+
         Raises:
             DeniedError: the account may not write there.
             TransportError: the registry refuses it.
@@ -75,13 +79,16 @@ class Push:
         target = f"manifests/{reference}"
         there = self._client.ask(self._repository, self._scope, Request("HEAD", target, _ACCEPT))
         same = there.headers.get("Docker-Content-Digest", "") == str(manifest.digest)
-        if there.status == 200 and same and there.headers.get("Content-Type", "") == manifest.media_type:
-            return
-        headers = {**AGENT, "Content-Type": manifest.media_type}
-        answer = self._client.ask(self._repository, self._scope, Request("PUT", target, headers, body=manifest.raw))
-        if answer.status not in (200, 201, 202):
-            raise answer.error()
-        check_digest(answer, manifest.digest)
+        subject, listed = subject_of(manifest), ""
+        if not (there.status == 200 and same and there.headers.get("Content-Type", "") == manifest.media_type):
+            headers = {**AGENT, "Content-Type": manifest.media_type}
+            answer = self._client.ask(self._repository, self._scope, Request("PUT", target, headers, body=manifest.raw))
+            if answer.status not in (200, 201, 202):
+                raise answer.error()
+            check_digest(answer, manifest.digest)
+            listed = answer.headers.get("OCI-Subject", "")
+        if subject and listed != str(subject):
+            attach(self._client, self._repository, self._scope, subject, manifest)
 
     def _bring(self, content: StoredBlob, source: str) -> None:
         with suppress(DeniedError):

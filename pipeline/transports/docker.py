@@ -5,9 +5,11 @@ from typing import BinaryIO
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
+from transship.pipeline.registry.referrers import leads_to, referrers
 
 
 class DockerSource:
@@ -25,6 +27,14 @@ class DockerSource:
     def blob(self, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
         """Open a blob; see `transport.Source`."""
         return self._client.open_blob(self._reference.repository, wanted, start)
+
+    def referrers(self, subject: Digest) -> list[Referrer]:
+        """Ask the registry what hangs on a manifest; see `transport.Referring`."""
+        return referrers(self._client, self._reference.repository, subject)
+
+    def has_referrer(self, referrer: Referrer) -> bool:
+        """Ask the registry for one; see `transport.Referring`."""
+        return leads_to(self._client, self._reference.repository, referrer)
 
     def close(self) -> None:
         """Do nothing: the client belongs to `Registries`."""

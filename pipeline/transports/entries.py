@@ -77,6 +77,10 @@ class Entries:
         entry = self._names.get(name)
         return load(entry, INDEX) if entry and name else None
 
+    def has(self, name: str, digest: str) -> bool:
+        """Say whether there is an entry of that digest, under ``name`` unless that is empty."""
+        return (name, digest) in self._found or (not name and any(digest == one for _, one in self._found))
+
     def raw(self, where: str) -> bytes:
         """Return the bytes of the index.json.
 

@@ -23,6 +23,7 @@ from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.files import read_regular
 from transship.pipeline.transports.layout import INDEX, MARKER, MAX_INDEX, Root, choose, parse_index
+from transship.pipeline.transports.layout_referrers import LayoutReferrers, ReadManifest
 
 LOCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.002
@@ -54,6 +55,7 @@ class IndexFile:
         self._turn = threading.Lock()
         self._known: tuple[Entries, _State | None] = (Entries.empty(), None)
         self._rests_until = 0.0
+        self._referrers: tuple[LayoutReferrers | None, _State | None] = (None, None)
 
     def add(self, roots: Sequence[Root], folders: Collection[Path] = ()) -> None:
         """Make the entries of ``folders`` durable, then add ``roots``; both are durable on return.
@@ -135,17 +137,37 @@ class IndexFile:
         A file that has not changed since this process read or wrote it is not read again: a batch
         reads as many images out of one layout as it has.
         """
+        entry = self._current()[0].named(name)
+        if position is None and entry is not None:
+            return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
+        view = parse_index(read_regular(self._path / INDEX, MAX_INDEX), str(self._path))
+        return choose(view, name, position, str(self._path))
+
+    def lists(self, name: str, digest: Digest) -> bool:
+        """Say whether there is an entry of that digest, under ``name`` unless that is empty; raises as `choose`."""
+        return self._current()[0].has(name, str(digest))
+
+    def referrers(self, read: ReadManifest) -> LayoutReferrers:
+        """Return what hangs on the layout's manifests, which ``read`` returns; found anew where the file has changed.
+
+        Raises as `choose` does.
+        """
+        entries, state = self._current()
+        found, of = self._referrers
+        if found is None or of != state:
+            view = parse_index(entries.raw(str(self._path)), str(self._path))
+            self._referrers = found, _ = LayoutReferrers(view.manifests, read), state
+        return found
+
+    def _current(self) -> tuple[Entries, _State]:
+        """Return the entries there, read again only where the file has changed, and the state that they are of."""
         state = self._state()
         entries, known = self._known
         if known != state:
             entries = entries.read(read_regular(self._path / INDEX, MAX_INDEX), str(self._path))
             if self._state() == state:
                 self._known = entries, state
-        entry = entries.named(name)
-        if position is None and entry is not None:
-            return Descriptor.read(Fields(entry, f"{self._path} {INDEX}"))
-        view = parse_index(read_regular(self._path / INDEX, MAX_INDEX), str(self._path))
-        return choose(view, name, position, str(self._path))
+        return entries, state
 
     def _read(self) -> tuple[bytes, Entries]:
         """Return the bytes there, and their entries."""

@@ -10,6 +10,7 @@ from transship.pipeline.errors import ConflictError, ContentError, NotFoundError
 from transship.pipeline.manifest.descriptor import REF_NAME, Descriptor
 from transship.pipeline.manifest.document import Object, dump, load
 from transship.pipeline.manifest.media_types import MANIFESTS, OCI_INDEX, MediaType
+from transship.pipeline.manifest.referrer import artifact_type, subject_of
 from transship.pipeline.manifest.views import Index, Manifest, parse
 
 MARKER: Final = "oci-layout"
@@ -28,16 +29,21 @@ class Root(NamedTuple):
     digest: Digest
     size: int
     name: str
+    artifact_type: str = ""
 
     @classmethod
     def of(cls, manifest: Manifest, name: str) -> "Root":
-        """Return the root entry of ``manifest`` under ``name``."""
-        return cls(manifest.media_type, manifest.digest, len(manifest.raw), name)
+        """Return the root entry of ``manifest`` under ``name``; one that refers to another says what it is."""
+        kind = artifact_type(manifest) if subject_of(manifest) else ""
+        return cls(manifest.media_type, manifest.digest, len(manifest.raw), name, kind)
 
     def to_document(self) -> Object:
         """Return its descriptor."""
         annotations = {REF_NAME: self.name} if self.name else {}
-        return dict(Descriptor(self.media_type, self.digest, self.size, annotations=annotations).to_document())
+        made = Descriptor(
+            self.media_type, self.digest, self.size, annotations=annotations, artifact_type=self.artifact_type
+        )
+        return dict(made.to_document())
 
 
 def blob_name(digest: Digest) -> str:

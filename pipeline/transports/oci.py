@@ -19,6 +19,7 @@ from transship.pipeline.errors import ContentError, NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import OCI_MANIFESTS, MediaType
+from transship.pipeline.manifest.referrer import Referrer, beside
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.transport import StoredBlob
 from transship.pipeline.transports.files import open_regular, read_regular
@@ -31,6 +32,7 @@ from transship.pipeline.transports.layout import (
     check_marker,
     conflict,
 )
+from transship.pipeline.transports.layout_referrers import LayoutReferrers
 
 _MAX_MARKER: Final = 4096
 _BLOB_MODE: Final = 0o444
@@ -47,6 +49,7 @@ class OciSource:
         try:
             check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
             self._root = index_file(path).choose(name, index)
+            self._name = name or self._root.name
         except NotFoundError as error:
             if (path / INDEX).exists():
                 raise
@@ -64,6 +67,18 @@ class OciSource:
     def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
         """Open a blob, as `Source.blob` says."""
         return open_regular(_file(self._blobs, wanted.digest), start)
+
+    def referrers(self, subject: Digest) -> list[Referrer]:
+        """Return what hangs on a manifest; see `transport.Referring`."""
+        return self._layout().referrers(subject, self._name)
+
+    def has_referrer(self, referrer: Referrer) -> bool:
+        """Say whether index.json names it; see `transport.Referring`."""
+        name = beside(self._name, referrer.tag) if referrer.tag else ""
+        return index_file(self._path).lists(name, referrer.manifest.digest)
+
+    def _layout(self) -> LayoutReferrers:
+        return index_file(self._path).referrers(lambda entry: self.manifest(entry.digest))
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -9,6 +9,7 @@ from transship.pipeline.errors import NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import OCI_MANIFESTS
+from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.transport import StoredBlob
 from transship.pipeline.transports.entries import Entries
@@ -23,6 +24,7 @@ from transship.pipeline.transports.layout import (
     choose,
     parse_index,
 )
+from transship.pipeline.transports.layout_referrers import LayoutReferrers
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.tar import Archive
 from transship.pipeline.transports.tar_writer import TarWriter, refuse_foreign
@@ -41,6 +43,8 @@ class OciArchiveSource:
             check_marker(self._read(MARKER, _MAX_MARKER), str(path))
             view = parse_index(self._read(INDEX, MAX_INDEX), str(path))
             self._root = choose(view, name, index, str(path))
+            self._name = name or self._root.name
+            self._referrers = LayoutReferrers(view.manifests, lambda entry: self.manifest(entry.digest))
         except NotFoundError as error:
             self.close()
             raise NotFoundError(error.message, advice=error.advice or "is it an OCI archive?") from error
@@ -60,6 +64,14 @@ class OciArchiveSource:
     def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
         """Open a blob, as `Source.blob` says."""
         return self._archive.open(self._archive.find(blob_name(wanted.digest)), start)
+
+    def referrers(self, subject: Digest) -> list[Referrer]:
+        """Return what hangs on a manifest; see `transport.Referring`."""
+        return self._referrers.referrers(subject, self._name)
+
+    def has_referrer(self, referrer: Referrer) -> bool:
+        """Say whether the archive names it; see `transport.Referring`."""
+        return self._referrers.has(referrer, self._name)
 
     def close(self) -> None:
         """Close the archive."""
