@@ -81,7 +81,10 @@ def account_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
 
 def _patient(said: Mapping[str, float]) -> Patience:
     found = Patience(**{name.replace("-", "_"): value for name, value in said.items()})  # type: ignore[arg-type]
-    return found._replace(tries_when_down=min(found.tries, found.tries_when_down))
+    return found._replace(
+        tries_when_down=min(found.tries, found.tries_when_down),
+        connect_timeout_when_down=min(found.connect_timeout, found.connect_timeout_when_down),
+    )
 
 
 def _patience(options: argparse.Namespace, usual: Patience) -> Patience:

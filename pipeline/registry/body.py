@@ -91,6 +91,14 @@ class BlobBody(io.RawIOBase):
         except WireError as error:
             raise TransientError(f"{self._what}: {reason(error)} inside the body") from error
 
+    def skip(self, count: int) -> None:
+        """Read ``count`` bytes and drop them; raises as `read` does, and where there are fewer."""
+        while count:
+            data = self.read(min(count, _CHUNK))
+            if not data:
+                raise TransientError(f"{self._what}: ended {count} bytes before what was asked for")
+            count -= len(data)
+
     def _weigh(self, count: int, seconds: float) -> None:
         """Raise `TransientError` where the registry takes too long; what the reader takes does not count."""
         patience = self._pace.patience

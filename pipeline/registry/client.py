@@ -125,7 +125,7 @@ class RegistryClient:
         To be closed, which leaving the context does: it holds one of the connections that are allowed.
 
         Raises:
-            RangeRefusedError: the registry does not give it from ``start``.
+            RangeRefusedError: the registry gives another part of it.
             ContentError: the registry has another size than ``wanted``.
             TransientError: also later from `read`, where the connection broke; what came is good.
             TransportError: as `get_manifest`.
@@ -138,7 +138,7 @@ class RegistryClient:
             raise answer.error()
         body = BlobBody(answer.stream, answer.pace, answer)
         try:
-            check_span(answer, wanted.size, start)
+            body.skip(check_span(answer, wanted.size, start))
         except BaseException:
             body.close()
             raise

@@ -4,6 +4,7 @@ Every verb is retried unless the call says otherwise. What redirects away from t
 without credentials, never from https to http, and never gets them back.
 """
 
+import time
 from collections.abc import Mapping
 from typing import BinaryIO, Final, NamedTuple
 
@@ -81,6 +82,7 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
     headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
     again = call.again and (call.body is None or isinstance(call.body, bytes))
     attempt = 0
+    begun = time.monotonic()
     while True:
         pace.keep()
         attempt += 1
@@ -88,7 +90,7 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
         unreachable = False
         try:
             answer = _once(lane, call, url, headers)
-            pace.down = False
+            pace.answered()
             if answer.status not in TRANSIENT:
                 return answer
             failure: TransportError = answer.error()
@@ -96,13 +98,14 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
         except WireError as error:
             failure = faults.turn(error, f"{call.method} {url}")
             failure.__cause__ = error
-            unreachable = not error.connected
+            unreachable = not error.connected or isinstance(error.cause, TimeoutError)
         except TransientError as error:
             failure = error
         if told and not again:
             pace.pause(told)
         if not again or not failure.retriable or not pace.may_retry(attempt):
-            pace.down = pace.down or unreachable
+            if again and unreachable and failure.retriable:
+                pace.gave_up(failure.message, begun)
             raise failure
         if told:
             pace.pause(told)

@@ -24,6 +24,9 @@ class Pace:
         self.patience = patience
         self.slots = threading.BoundedSemaphore(concurrency)
         self.down = False
+        self._why_down = ""
+        self._rests_until = 0.0
+        self._answered_at = 0.0
         self._stopped = stopped
         steps = patience.answer_timeout, patience.idle_timeout
         self._timeout = Timeouts(patience.connect_timeout, *steps)
@@ -39,10 +42,28 @@ class Pace:
         """Wait while the origin has asked all to pause.
 
         Raises:
-            TransientError: the client was closed meanwhile.
+            TransientError: the client was closed meanwhile, or the origin was found down a moment ago.
         """
+        if self.down and time.monotonic() < self._rests_until:
+            raise TransientError(self._why_down, advice="check that it is up and reachable")
         while (left := self._resume_at - time.monotonic()) > 0:
             self._sleep(left)
+
+    def answered(self) -> None:
+        """Take note that the origin is up."""
+        self.down = False
+        self._answered_at = time.monotonic()
+
+    def gave_up(self, why: str, since: float) -> None:
+        """Take note that it could not be reached in all tries from ``since`` on (monotonic seconds).
+
+        It is down then, unless it has answered another meanwhile: whoever asks in the next seconds
+        is told so at once, and need not wait out the same time-outs.
+        """
+        if self._answered_at < since:
+            self._why_down = why
+            self._rests_until = time.monotonic() + self.patience.rest_when_down
+            self.down = True
 
     def pause(self, seconds: float) -> None:
         """Let every thread pause from now on for at least ``seconds``."""

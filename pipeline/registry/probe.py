@@ -1,5 +1,6 @@
 """Which scheme a registry speaks where the user turned TLS verification off."""
 
+import time
 from contextlib import suppress
 
 from transship.pipeline.errors import TransientError
@@ -14,22 +15,24 @@ def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:
     """Return ``secure`` if it speaks TLS, however badly certified, else ``plain`` if that answers HTTP.
 
     Raises:
-        TransientError: neither answers, in all tries.
+        TransientError: neither answers, in all tries; or neither did a moment ago.
     """
     pace = lanes.at(secure).pace
     attempt = 0
+    begun = time.monotonic()
     while True:
+        pace.keep()
         attempt += 1
         reasons: list[str] = []
         for origin in (secure, plain):
             try:
                 _ask(lanes.at(origin))
-                pace.down = False
+                pace.answered()
                 return origin
             except WireError as error:
                 reasons.append(f"{origin}: {faults.reason(error)}")
         if not pace.may_retry(attempt):
-            pace.down = True
+            pace.gave_up("; ".join(reasons), begun)
             raise TransientError("; ".join(reasons), advice="check that the registry is up and reachable")
         pace.back_off(attempt)
 

@@ -12,7 +12,8 @@ class Patience(NamedTuple):
     ends a body that brings less than 64 KiB in that time; ``document_timeout`` and ``blob_timeout`` one that
     takes longer in all, 0 for never. A blob then goes on by another request.
     ``tries_when_down`` holds for an origin that could not be reached in all tries of an earlier
-    request, until it answers again: a dead registry costs its time-outs once, not once per image.
+    request, until it answers again; for ``rest_when_down`` after each such failure nobody asks it at all:
+    a dead registry costs its time-outs once, not once per image.
     """
 
     tries: int = 6
@@ -22,6 +23,7 @@ class Patience(NamedTuple):
     longest_retry_after: float = 900.0
     connect_timeout: float = 10.0
     connect_timeout_when_down: float = 3.0
+    rest_when_down: float = 10.0
     answer_timeout: float = 60.0
     idle_timeout: float = 60.0
     document_timeout: float = 300.0

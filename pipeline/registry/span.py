@@ -10,8 +10,10 @@ from transship.pipeline.transport import RangeRefusedError
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
 
-def check_span(answer: Answer, size: int, start: int) -> None:
+def check_span(answer: Answer, size: int, start: int) -> int:
     """Check that ``answer``, a success, is a blob of ``size`` bytes from byte ``start`` to its end.
+
+    Returns how many bytes are to be skipped: ``start`` where the registry knows no ranges and gives the whole.
 
     Raises:
         RangeRefusedError: it begins or ends elsewhere, or does not say where.
@@ -21,13 +23,12 @@ def check_span(answer: Answer, size: int, start: int) -> None:
     if problem := answer.not_html():
         raise problem
     if answer.status == 200:
-        if start:
-            raise RangeRefusedError(f"{answer}: answers the whole blob, asked from byte {start}")
         _check_length(answer, size)
-    elif answer.status == 206 and start:
+        return start
+    if answer.status == 206 and start:
         _check_range(answer, size, start)
-    else:
-        raise answer.error()
+        return 0
+    raise answer.error()
 
 
 def _check_range(answer: Answer, size: int, start: int) -> None:
