@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
+Job = TypeVar("Job")
 Buffer: TypeAlias = "bytes | memoryview"
 
 CORES: Final = os.cpu_count() or 1
@@ -65,23 +66,23 @@ def ahead(pieces: Iterator[T], depth: int) -> Generator[T, None, None]:
         thread.join()
 
 
-class InOrder:
-    """Runs ``work`` on pieces on all cores; results come back in the order of the pieces, few are held."""
+class InOrder(Generic[Job, T]):
+    """Runs ``work`` on jobs on all cores; results come back in the order of the jobs, few are held."""
 
-    def __init__(self, work: Callable[[Buffer], bytes]) -> None:
+    def __init__(self, work: Callable[[Job], T]) -> None:
         self.begun = False
         """Whether anything was added yet."""
         self._work = work
-        self._running: deque[Future[bytes]] = deque()
+        self._running: deque[Future[T]] = deque()
 
-    def add(self, piece: Buffer) -> Iterator[bytes]:
-        """Begin with ``piece``; yield the results that are due, waiting where too many are under way."""
+    def add(self, job: Job) -> Iterator[T]:
+        """Begin with ``job``; yield the results that are due, waiting where too many are under way."""
         self.begun = True
-        self._running.append(pool().submit(self._work, piece))
+        self._running.append(pool().submit(self._work, job))
         while self._running and (len(self._running) > min(CORES, _MAX_UNDER_WAY) or self._running[0].done()):
             yield self._running.popleft().result()
 
-    def rest(self) -> Iterator[bytes]:
+    def rest(self) -> Iterator[T]:
         """Yield all results left."""
         while self._running:
             yield self._running.popleft().result()

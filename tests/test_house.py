@@ -21,6 +21,7 @@ ORDER = (
     "transport",
     "disk",
     "overlap",
+    "chunked",
     "compression",
     "pull",
     "store",
