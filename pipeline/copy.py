@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
+from transship.pipeline.chunked.annotations import table_of
 from transship.pipeline.compression import Compression, Reader, transcode
-from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, compression_of, plan_image
+from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, plan_image
 from transship.pipeline.convert.index import rebuild_index
+from transship.pipeline.convert.layers import compression_of
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
@@ -208,6 +210,7 @@ class _Converter:
         self._changes: list[Change] = []
         self._losses: list[str] = []
         self._platforms: dict[Digest, Platform] = {}
+        self._tables: dict[Digest, str] = {}
 
     def run(self) -> Conversion:
         for descriptor, manifest in tree.manifests(self._store, self._selection):
@@ -262,7 +265,10 @@ class _Converter:
     def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
         repacked = self._repack(plan.layers, self._config_view(plan).diff_ids)
         made = []
-        for layer in plan.layers:
+        for number, layer in enumerate(plan.layers):
+            table = self._tables.get(layer.source.digest)
+            if layer.repack and table and not table_of(layer.source.annotations):
+                self._losses.append(f"layers[{number}] table of contents: {table}")
             kept = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
             new = repacked[layer.source.digest, layer.media_type] if layer.repack else kept
             self._note("layer", layer.source, new)
@@ -292,6 +298,7 @@ class _Converter:
         if repack is Compression.NONE and plain.exists():
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
         have = compression_of(layer.source.media_type)
+        said: dict[str, str] = {}
 
         def make(put: Write) -> Digest:
             with self._opened(layer.source, have) as stream:
@@ -302,13 +309,15 @@ class _Converter:
                 raise ContentError(
                     f"layer {layer.source.digest}: its tar is {made.diff_id}, the config's diff ID says {diff_id}"
                 )
+            self._tables[layer.source.digest] = made.table
+            said.update(made.annotations)
             return made.digest
 
         for _ in range(_STARTS - 1):
             # A medium that broke off and cannot go on may give it whole the next time.
             with suppress(RangeRefusedError):
-                return self._made(layer.media_type, diff_id, make)
-        return self._made(layer.media_type, diff_id, make)
+                return self._made(layer.media_type, diff_id, make)._replace(annotations=said)
+        return self._made(layer.media_type, diff_id, make)._replace(annotations=said)
 
     def _made(self, media_type: MediaType, diff_id: Digest, make: Callable[[Write], Digest]) -> Descriptor:
         if self._fill is None or media_type not in UNCOMPRESSED:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from transship.pipeline import tree
 from transship.pipeline.compression import Compression
-from transship.pipeline.convert.image import LayerPlan, compression_of, plan_image
+from transship.pipeline.convert.image import LayerPlan, plan_image
+from transship.pipeline.convert.layers import compression_of
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import Error

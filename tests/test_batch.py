@@ -158,10 +158,13 @@ HEAD = "version: 1\nimages:\n- from: docker://x.y/a\n"
         (HEAD + "  to: [dir:x]\n  tags: {newest: 0}\n", ":5: key images[0].tags.newest: "),
         (HEAD + "  to: [dir:x]\n  tags: {regex: nothing}\n", ":5: key images[0].tags: none of the 8 tags of x.y/a"),
         (
-            HEAD + "  to: [dir:x]\n  layers: zstd:chunked\n",
-            ":5: key images[0].layers: zstd:chunked is not supported yet",
+            HEAD + "  to: [dir:x]\n  layers: zstd:chunked\n  level: 21\n",
+            ":6: key images[0].level: ",
         ),
-        (HEAD + "  to: [dir:x]\n  layers: gzip\n  level: 12\n", ":6: key images[0].level: is 12, gzip has 1 to 9"),
+        (
+            HEAD + "  to: [dir:x]\n  layers: gzip\n  level: 12\n",
+            ":6: key images[0].level: gzip has levels 1 to 9, not 12",
+        ),
         (HEAD + "  to: [dir:x]\n  platforms: linux\n", ":5: key images[0].platforms: not a platform"),
         (HEAD + "  to: [dir:x]\n  platforms: [all]\n", ":5: key images[0].platforms[0]: not a platform"),
         (HEAD + "  to: [dir:x]\n  signing: {}\n", ":5: key images[0].signing: not supported yet"),

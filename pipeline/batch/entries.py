@@ -11,13 +11,13 @@ from transship.pipeline.batch.model import Platforms, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.select import Selector, pattern, version_range
+from transship.pipeline.compression.codecs import Compression, wrong_level
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.reference import TRANSPORTS, DockerReference, PathReference, Reference, parse_reference
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _WORDS: Final = ("registry", "repository", "name", "tag", "digest")
-_MAX_GZIP: Final = 9
 _WISHES: Final = (
     "manifests",
     "config",
@@ -158,10 +158,9 @@ def _platforms(document: Document, places: Mapping[str, Place], said: Any) -> Pl
 
 def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, Any]) -> Wish:
     wish = Wish(**{key.replace("-", "_"): merged[key] for key in _WISHES if key in merged})
-    if merged.get("layers") == "zstd:chunked":
-        raise document.refusal(places["layers"], "zstd:chunked is not supported yet", "say zstd")
-    if wish.layers == "gzip" and (wish.level or 0) > _MAX_GZIP:
-        raise document.refusal(places["level"], f"is {wish.level}, gzip has 1 to {_MAX_GZIP}")
+    wrong = wrong_level(Compression(wish.layers), wish.level) if wish.level and wish.layers != "keep" else ""
+    if wrong:
+        raise document.refusal(places["level"], wrong)
     return wish
 
 

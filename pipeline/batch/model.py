@@ -9,7 +9,7 @@ from transship.pipeline.reference import DaemonReference, DockerReference, PathR
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]
-Layers: TypeAlias = Literal["keep", "gzip", "zstd", "uncompressed"]
+Layers: TypeAlias = Literal["keep", "gzip", "zstd", "zstd:chunked", "uncompressed"]
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
 

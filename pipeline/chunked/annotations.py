@@ -23,6 +23,11 @@ def is_chunked(annotations: Mapping[str, str]) -> bool:
     return CHECKSUM in annotations and POSITION in annotations
 
 
+def carried(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Return the annotations of a layer whose bytes were made anew: of ``old`` what does not speak of the bytes."""
+    return {key: value for key, value in old.items() if not of_bytes(key)} | dict(new)
+
+
 def table_of(annotations: Mapping[str, str]) -> str:
     """Return the name of the format whose table of contents a layer has, empty if none."""
     if is_chunked(annotations):

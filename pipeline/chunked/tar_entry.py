@@ -108,11 +108,10 @@ def read_entry(block: bytes, extended: Extensions) -> Entry:
     if any(key.startswith(_SPARSE) for key in pax) or block[156:157] == b"S":
         raise refused("it holds a sparse file")
     prefix, accessed, changed = _by_format(block)
-    name = _string(block[:100])
-    name = f"{prefix}/{name}" if prefix else name
-    name = _said(pax, "path", name) if extended.long_name is None else _text(extended.long_name)
-    link = _said(pax, "linkpath", _string(block[157:257]))
-    link = link if extended.long_link is None else _text(extended.long_link)
+    # What an extension replaces may be cut within a character.
+    own = prefix + b"/" + _string(block[:100]) if prefix else _string(block[:100])
+    name = _text(extended.long_name or pax.get("path") or own)
+    link = _text(extended.long_link or pax.get("linkpath") or _string(block[157:257]))
     flag = block[156:157]
     if flag == _NAMELESS:
         flag = b"5" if name.endswith("/") else b"0"
@@ -150,25 +149,25 @@ def read_entry(block: bytes, extended: Extensions) -> Entry:
     return Entry(name, size, made)
 
 
-def _by_format(block: bytes) -> tuple[str, int | None, int | None]:
+def _by_format(block: bytes) -> tuple[bytes, int | None, int | None]:
     """Return the prefix of the name, and when the file was accessed and changed (seconds), where the header says so."""
     if block[257:265] == b"ustar  \0":
         try:
             times = [_number(field) if field[0] else None for field in (block[345:357], block[357:369])]
-            return "", times[0], times[1]
+            return b"", times[0], times[1]
         except ContentError:
             # Old Go wrote a prefix where GNU tar has times.
-            prefix = block[345:500].partition(b"\0")[0]
-            return (prefix.decode() if prefix.isascii() else ""), None, None
+            prefix = _string(block[345:500])
+            return (prefix if prefix.isascii() else b""), None, None
     if block[257:263] != b"ustar\0":
-        return "", None, None
+        return b"", None, None
     if block[508:512] == b"tar\0":
         return _string(block[345:476]), _number(block[476:488]), _number(block[488:500])
     return _string(block[345:500]), None, None
 
 
-def _string(field: bytes) -> str:
-    return _text(field.partition(b"\0")[0])
+def _string(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
 
 
 def _text(raw: bytes) -> str:

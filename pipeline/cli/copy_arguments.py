@@ -69,7 +69,9 @@ def _form(parser: argparse.ArgumentParser) -> None:
     flag(parser, "--fail-on-loss", help="write nothing where the conversion would lose anything")
     parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
     flag(parser, "--dest-compress", help="dir: only: gzip layers that are plain tars")
-    parser.add_argument("--dest-compress-format", choices=("gzip", "zstd"), default="", help="repack the layers")
+    parser.add_argument(
+        "--dest-compress-format", choices=("gzip", "zstd", "zstd:chunked"), default="", help="repack the layers"
+    )
     parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="gzip 1 to 9, zstd 1 to 20")
     flag(parser, "--dest-decompress", help="unpack the layers")
     parser.add_argument(

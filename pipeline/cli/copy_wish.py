@@ -2,18 +2,17 @@
 
 import argparse
 import sys
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from transship.pipeline.cli.connect import wanted_platform
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
+from transship.pipeline.compression.codecs import wrong_level
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.errors import NotFoundError, UsageError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.tree import Selection
-
-_HIGHEST: Final = {Compression.GZIP: 9, Compression.ZSTD: 20}
 
 
 class Choice(NamedTuple):
@@ -80,8 +79,9 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
     plain = layers is None and (level is not None or (options.dest_compress and transport == "dir"))
     if plain:
         layers = Compression.GZIP
-    if layers and level is not None and not 1 <= level <= _HIGHEST[layers]:
-        raise UsageError(f"copy: {layers.value} has no level {level}", advice=f"expected 1 to {_HIGHEST[layers]}")
+    wrong = wrong_level(layers, level) if layers and level is not None else ""
+    if wrong:
+        raise UsageError(f"copy: --dest-compress-level: {wrong}")
     if options.dest_decompress:
         layers = Compression.NONE
     if layers and layers is not Compression.NONE and transport == "docker-archive":

@@ -4,32 +4,21 @@ Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2"
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from transship.pipeline.chunked.annotations import carried, table_of
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert import original
 from transship.pipeline.convert.beyond import BLOB_FIELDS, IMAGE_FIELDS, beyond_image, losses
+from transship.pipeline.convert.layers import no_zstd, packed_so, packed_type
 from transship.pipeline.convert.shape import Manifests, Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
 from transship.pipeline.manifest.media_types import (
-    DOCKER_FOREIGN,
-    DOCKER_FOREIGN_GZIP,
-    DOCKER_LAYER,
-    DOCKER_LAYER_GZIP,
-    DOCKER_LAYER_ZSTD,
     DOCKER_MANIFEST,
-    FOREIGN,
-    GZIP,
     LAYERS,
-    OCI_FOREIGN,
-    OCI_FOREIGN_GZIP,
-    OCI_FOREIGN_ZSTD,
-    OCI_LAYER,
-    OCI_LAYER_GZIP,
-    OCI_LAYER_ZSTD,
     OCI_MANIFEST,
     UNCOMPRESSED,
     ZSTD,
@@ -38,17 +27,6 @@ from transship.pipeline.manifest.media_types import (
     to_oci,
 )
 from transship.pipeline.manifest.views import Image
-
-_OCI_PACKED: Final = {
-    Compression.NONE: (OCI_LAYER, OCI_FOREIGN),
-    Compression.GZIP: (OCI_LAYER_GZIP, OCI_FOREIGN_GZIP),
-    Compression.ZSTD: (OCI_LAYER_ZSTD, OCI_FOREIGN_ZSTD),
-}
-_DOCKER_PACKED: Final = {
-    Compression.NONE: (DOCKER_LAYER, DOCKER_FOREIGN),
-    Compression.GZIP: (DOCKER_LAYER_GZIP, DOCKER_FOREIGN_GZIP),
-    Compression.ZSTD: (DOCKER_LAYER_ZSTD, DOCKER_FOREIGN),
-}
 
 
 class LayerPlan(NamedTuple):
@@ -83,21 +61,6 @@ class ImagePlan(NamedTuple):
             and self.config_media_type == self.image.config.media_type
             and all(layer.repack is None and layer.media_type == layer.source.media_type for layer in self.layers)
         )
-
-
-def compression_of(media_type: MediaType) -> Compression:
-    """Return how a layer of ``media_type`` is packed.
-
-    Raises:
-        ContentError: it is no layer type known.
-    """
-    if media_type in UNCOMPRESSED:
-        return Compression.NONE
-    if media_type in GZIP:
-        return Compression.GZIP
-    if media_type in LAYERS:
-        return Compression.ZSTD
-    raise ContentError(f"layer of unknown media type {media_type!r}", advice="only layers: keep can carry it")
 
 
 def plan_image(image: Image, shape: Shape) -> ImagePlan:
@@ -150,6 +113,11 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
             return ImagePlan(image, target, found.config.media_type, False, back, lost, found)
     mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
     layers = tuple(_plan_layer(layer, shape, oci, same_format) for layer in image.layers)
+    lost += tuple(
+        f"layers[{n}] table of contents: {table_of(plan.source.annotations)}"
+        for n, plan in enumerate(layers)
+        if plan.repack and table_of(plan.source.annotations)
+    )
     if not oci and not same_format:
         lost += losses(beyond_image(image), {})
     reversible = shape.reversible and oci and not same_format
@@ -202,15 +170,10 @@ def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -
         if same_format:
             return LayerPlan(layer, layer.media_type, None)
         if not oci and layer.media_type in ZSTD:
-            raise ContentError(
-                f"layer {layer.digest} is zstd, which Docker's formats do not hold",
-                advice="say layers: gzip or uncompressed",
-            )
+            raise no_zstd(layer)
         return LayerPlan(layer, (to_oci if oci else to_docker)(layer.media_type), None)
-    have = compression_of(layer.media_type)
-    packed = (_OCI_PACKED if oci else _DOCKER_PACKED)[shape.layers]
-    media_type = packed[1 if layer.media_type in FOREIGN else 0]
-    return LayerPlan(layer, media_type, shape.layers if have is not shape.layers or shape.force else None)
+    repack = shape.layers if shape.force or not packed_so(layer, shape.layers) else None
+    return LayerPlan(layer, packed_type(layer, shape.layers, oci), repack)
 
 
 def _pointing(old: Descriptor, new: Descriptor, all_fields: bool) -> Json:
@@ -219,4 +182,9 @@ def _pointing(old: Descriptor, new: Descriptor, all_fields: bool) -> Json:
     for key, value in (old.document or {}).items():
         if key not in made and (all_fields or key in BLOB_FIELDS) and not (key == "data" and new.digest != old.digest):
             made[key] = value
+    if all_fields and new.digest != old.digest:
+        said: Object = {**carried(old.annotations, new.annotations)}
+        made |= {"annotations": said}
+        if not said:
+            del made["annotations"]
     return made

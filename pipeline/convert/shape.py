@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
+from transship.pipeline.compression.codecs import ZSTD_KINDS
 from transship.pipeline.errors import UsageError
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
@@ -49,15 +50,20 @@ def bounded(wish: Shape, transport: str) -> Shape:
     readable there. containers-storage is any image of one platform.
 
     Raises:
-        UsageError: a Docker format was asked for in an OCI layout.
+        UsageError: a Docker format was asked for in an OCI layout, or of zstd layers.
     """
     if transport == "containers-storage":
-        return wish._replace(single=True)
+        wish = wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
         plain = Shape("docker", wish.config, Compression.NONE, single=True)
         return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
+        wish = wish._replace(manifests="oci")
+    if wish.layers in ZSTD_KINDS and wish.manifests != "oci":
+        # As skopeo: who asks for zstd and for no format gets the one that holds it.
+        if wish.manifests == "docker":
+            raise UsageError("Docker's formats hold no zstd layers", advice="say manifests: oci, or layers: gzip")
         return wish._replace(manifests="oci")
     return wish
