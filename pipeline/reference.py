@@ -11,10 +11,12 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, UsageError, shown
 
+READ_ONLY: Final = ("sif", "tarball")
+"""Transports that images come from and never go to."""
 LAYOUTS: Final = frozenset({"oci", "oci-archive"})
 LOCAL: Final = ("containers-storage", "docker-daemon")
 """Transports whose images are of one machine: the same reference is another image on the next one."""
-TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *LOCAL, "sif", "tarball")
+TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *LOCAL, *READ_ONLY)
 SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
 """Transports that hold one platform of an image and give it back with another manifest: config and layers are kept."""
 
@@ -100,7 +102,7 @@ class PathReference(_PathParts):
         """Return the reference; raises as the class says."""
         if not path:
             raise UsageError(f"{transport}: path is missing", advice=f"expected {_SHAPES[transport]}")
-        if transport != "dir" and ":" in path:
+        if transport not in ("dir", "sif") and ":" in path:
             raise UsageError(f"{transport}: path {shown(path)!r} holds a ':'", advice="rename or link it")
         return super().__new__(cls, transport, path, name, index)
 
@@ -174,17 +176,16 @@ class StorageLocation(NamedTuple):
         return f"[{driver}{self.root}{run_root}{options}]"
 
 
-class OtherReference(NamedTuple):
-    """A reference of a transport that is known by its grammar alone; ``rest`` is what follows the colon."""
+class TarballReference(NamedTuple):
+    """Tar files, packed or not, that are the layers of one image, base first; ``-`` is standard input."""
 
-    transport: str
-    rest: str
+    paths: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.transport}:{self.rest}"
+        return f"tarball:{':'.join(self.paths)}"
 
 
-Reference: TypeAlias = DockerReference | PathReference | DaemonReference | StorageReference | OtherReference
+Reference: TypeAlias = DockerReference | PathReference | DaemonReference | StorageReference | TarballReference
 
 
 def parse_reference(text: str) -> Reference:
@@ -211,8 +212,6 @@ def _parse_rest(transport: str, rest: str) -> Reference:
         return DockerReference.parse(rest[2:])
     if transport in _PARSERS:
         return _PARSERS[transport](rest)
-    if transport == "dir":
-        return PathReference(transport, rest)
     path, colon, name = rest.partition(":")
     if name.startswith("@"):
         return PathReference(transport, path, index=_index(name[1:]))
@@ -324,18 +323,19 @@ def _location(store: str) -> StorageLocation:
     return StorageLocation(driver, root, run_root, tuple(options.split(",")) if options else ())
 
 
-def _other(transport: str, rest: str) -> OtherReference:
-    paths = rest.split(":") if transport == "tarball" else [rest]
-    if not all(paths):
-        raise UsageError("a path is missing or empty", advice=f"expected {_SHAPES[transport]}")
-    return OtherReference(transport, rest)
+def _tarball(rest: str) -> TarballReference:
+    paths = tuple(rest.split(":"))
+    if not all(paths) or paths.count("-") > 1:
+        raise UsageError("a path is missing, or - stands twice", advice=f"expected {_SHAPES['tarball']}")
+    return TarballReference(paths)
 
 
 _PARSERS: Final[dict[str, Callable[[str], Reference]]] = {
     "docker-daemon": _daemon,
     "containers-storage": _storage,
-    "sif": partial(_other, "sif"),
-    "tarball": partial(_other, "tarball"),
+    "dir": partial(PathReference, "dir"),
+    "sif": partial(PathReference, "sif"),
+    "tarball": _tarball,
 }
 _SHAPES: Final = {
     "oci": "oci:path[:name] or oci:path:@index",
@@ -345,5 +345,5 @@ _SHAPES: Final = {
     "docker-daemon": "docker-daemon:name:tag, name@digest or sha256:<image ID>",
     "containers-storage": "containers-storage:[store]name[:tag][@digest][@id]",
     "sif": "sif:path",
-    "tarball": "tarball:path[:path...]",
+    "tarball": "tarball:path[:path...], - for standard input",
 }

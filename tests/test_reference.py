@@ -13,11 +13,11 @@ from transship.pipeline.reference import (
     TRANSPORTS,
     DaemonReference,
     DockerReference,
-    OtherReference,
     PathReference,
     Reference,
     StorageLocation,
     StorageReference,
+    TarballReference,
     parse_reference,
 )
 
@@ -62,6 +62,7 @@ def test_docker(text: str, registry: str, repository: str, tag: str, digest: Dig
         ("docker-archive:a.tar:q.io/x:v1", "docker-archive", "a.tar", "q.io/x:v1", None),
         ("docker-archive:a.tar:@0", "docker-archive", "a.tar", "", 0),
         ("dir:a:b:@1", "dir", "a:b:@1", "", None),
+        ("sif:a:b.sif", "sif", "a:b.sif", "", None),
     ],
 )
 def test_path(text: str, transport: str, path: str, name: str, index: int | None) -> None:
@@ -70,10 +71,10 @@ def test_path(text: str, transport: str, path: str, name: str, index: int | None
     assert parse_reference(str(found)) == found
 
 
-@pytest.mark.parametrize("text", ["sif:a.sif", "tarball:a.tar:-:b.tar"])
-def test_other(text: str) -> None:
-    assert parse_reference(text) == OtherReference(*text.split(":", 1))
-    assert str(parse_reference(text)) == text
+def test_tarball() -> None:
+    found = parse_reference("tarball:a.tar:-:b.tar")
+    assert found == TarballReference(("a.tar", "-", "b.tar"))
+    assert str(found) == "tarball:a.tar:-:b.tar"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +165,9 @@ def test_image_of_a_storage_has_a_store_a_name_and_an_id(
         ("containers-storage:[vfs@]a", "malformed store"),
         ("containers-storage:[lib]a", "no absolute path"),
         ("containers-storage:[/lib+run]a", "no absolute path"),
-        ("sif:", "a path is missing"),
-        ("tarball:a::b", "a path is missing or empty"),
+        ("sif:", "path is missing"),
+        ("tarball:a::b", "a path is missing"),
+        ("tarball:-:a:-", "stands twice"),
     ],
 )
 def test_refused(text: str, says: str) -> None:
@@ -211,6 +213,7 @@ REFERENCES: st.SearchStrategy[Reference] = st.one_of(
         PathReference, st.sampled_from(["oci", "docker-archive"]), FILES, st.just(""), st.none() | st.integers(0, 99)
     ),
     st.builds(lambda path: PathReference("dir", path), FILES),
+    st.builds(TarballReference, st.lists(FILES.filter("-".__ne__), min_size=1, max_size=3).map(tuple)),
 )
 
 

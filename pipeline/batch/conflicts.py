@@ -10,7 +10,7 @@ from transship.pipeline.batch.model import Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference, PathReference, Reference
+from transship.pipeline.reference import DockerReference, PathReference, Reference, TarballReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,10 @@ def _clash(document: Document, use: _Use, other: _Use, why: str) -> UsageError:
 def _refuse_sources(document: Document, expansions: Sequence[Expansion], owners: dict[str, _Use]) -> None:
     for found in expansions:
         source = found.job.source
-        use = owners.get(os.path.realpath(source.path)) if isinstance(source, PathReference) else None
+        paths = source.paths if isinstance(source, TarballReference) else ()
+        if isinstance(source, PathReference):
+            paths = (source.path,)
+        use = next(filter(None, (owners.get(os.path.realpath(path)) for path in paths)), None)
         if use and use.transport != "oci":
             raise document.refusal(
                 use.at, f"{use.reference} would replace the source of line {document.line((*found.at, 'from'))}"

@@ -14,7 +14,14 @@ from transship.pipeline.batch.select import Selector, pattern, version_range
 from transship.pipeline.compression.codecs import Compression, wrong_level
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.platform import Platform
-from transship.pipeline.reference import TRANSPORTS, DockerReference, PathReference, Reference, parse_reference
+from transship.pipeline.reference import (
+    READ_ONLY,
+    DockerReference,
+    PathReference,
+    Reference,
+    TarballReference,
+    parse_reference,
+)
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _WORDS: Final = ("registry", "repository", "name", "tag", "digest")
@@ -110,11 +117,23 @@ def settle(folder: Path, reference: PathReference) -> PathReference:
     return PathReference(reference.transport, absolute(folder, reference.path), reference.name, reference.index)
 
 
+def _settle_tarball(folder: Path, reference: TarballReference) -> TarballReference:
+    if "-" in reference.paths:
+        raise UsageError(f"{reference}: standard input cannot be read again", advice="name a file")
+    found = parse_reference(f"tarball:{':'.join(absolute(folder, path) for path in reference.paths)}")
+    assert isinstance(found, TarballReference)
+    if len(found.paths) != len(reference.paths):
+        raise UsageError(f"{reference}: {shown(str(folder))} holds a ':'", advice="rename or link it")
+    return found
+
+
 def _source(document: Document, folder: Path, at: Place, merged: Mapping[str, Any]) -> Reference:
     try:
         if "tags" in merged:
             return DockerReference.parse_repository(merged["from"])
         found = parse_reference(merged["from"])
+        if isinstance(found, TarballReference):
+            return _settle_tarball(folder, found)
         return settle(folder, found) if isinstance(found, PathReference) else found
     except UsageError as error:
         raise document.refusal(at, error.message, error.advice) from error
@@ -166,7 +185,7 @@ def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, 
 
 def _template(document: Document, at: Place, text: str) -> tuple[Place, str]:
     transport = text.partition(":")[0]
-    if transport in TRANSPORTS and transport in ("sif", "tarball"):
+    if transport in READ_ONLY:
         advice = "write to any other transport"
         raise document.refusal(at, f"{shown(text)!r} cannot be written to", advice)
     for name in PLACEHOLDER.findall(text):

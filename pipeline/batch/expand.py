@@ -16,6 +16,7 @@ from transship.pipeline.reference import (
     PathReference,
     Reference,
     StorageReference,
+    TarballReference,
     parse_reference,
 )
 
@@ -70,6 +71,8 @@ def _values(source: Reference) -> dict[str, str]:
         source = DockerReference.parse(source.name)
     if isinstance(source, DaemonReference | StorageReference) and source.named:
         source = source.named
+    if isinstance(source, TarballReference) and len(source.paths) == 1:
+        return {"name": Path(source.paths[0]).name}
     if not isinstance(source, DockerReference):
         return {}
     found = {

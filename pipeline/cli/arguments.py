@@ -80,6 +80,7 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "inspect": query_arguments.inspect,
     "list-tags": query_arguments.list_tags,
     "delete": query_arguments.delete,
+    "layers": query_arguments.layers,
     "manifest-digest": query_arguments.manifest_digest,
     "login": query_arguments.login,
     "logout": query_arguments.logout,

@@ -31,15 +31,9 @@ def connect(access: "Mapping[str, RegistryAccess]", default: HostSettings | None
 
 
 def source_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
-    """Return what the command line says of reaching a registry, in options with ``prefix`` (such as ``src-``).
-
-    Raises:
-        UsageError: an option that is not built.
-    """
+    """Return what the command line says of reaching a registry, in options with ``prefix`` (such as ``src-``)."""
     words = vars(options)
     name = prefix.replace("-", "_")
-    if words.get(f"{name}shared_blob_dir") and options.command != "copy":
-        raise UsageError(f"--{prefix}shared-blob-dir is not built yet", advice="leave it out")
     return HostSettings(
         tls_verify=words[f"{name}tls_verify"],
         cert_dir=words[f"{name}cert_dir"],
@@ -52,7 +46,7 @@ def account_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
     """Return `source_settings` with who to be and how often to try, in options with ``prefix``.
 
     Raises:
-        UsageError: options that exclude each other, or one that is not built.
+        UsageError: options that exclude each other.
     """
     words = vars(options)
     name = prefix.replace("-", "_")

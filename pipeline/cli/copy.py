@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
 from transship.pipeline.cli.copy_wish import choice, shape
+from transship.pipeline.cli.opened import from_source, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
@@ -28,6 +29,7 @@ from transship.pipeline.reference import (
     PathReference,
     Reference,
     StorageReference,
+    TarballReference,
     parse_reference,
 )
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
@@ -36,7 +38,7 @@ from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
 from transship.pipeline.transport import Sink, Source, WrongSizeError
-from transship.pipeline.transports import Pushing, open_sink, open_source
+from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
 
@@ -57,8 +59,8 @@ def perform(options: argparse.Namespace) -> int:
     source, destination = parse_reference(options.source), parse_reference(options.destination)
     if isinstance(destination, DaemonReference):
         destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
-    if not isinstance(destination, _Destination):
-        raise UsageError(f"{destination}: cannot be written yet", advice="write to docker://, oci:, dir: or an archive")
+    if isinstance(destination, TarballReference) or str(destination).startswith("sif:"):
+        raise UsageError(f"{destination}: cannot be written to", advice="write to docker://, oci:, dir: or an archive")
     near = _near(destination)
     from_settings, to_settings = account_settings(options, "src-"), account_settings(options, "dest-")
     with ExitStack() as opened:
@@ -110,7 +112,7 @@ def _copy(
     pushing = Pushing(registries[1], [reference])
     sink = _sink(destination, options.dest_shared_blob_dir, pushing)
     with ExitStack() as opened:
-        source = opened.enter_context(closing(_asked(reference, registries[0], options.src_shared_blob_dir)))
+        source = opened.enter_context(closing(opened_source(reference, registries[0], options.src_shared_blob_dir)))
         selection = chosen.select(load(store, fetch_manifest(source, store)))
         fetch_below(source, store, selection)
         opened.enter_context(once_found())
@@ -137,7 +139,7 @@ def _copy(
             print(f"transship: lost in conversion: {loss}", file=sys.stderr)
         for left in hanging.left:
             print(f"transship: left behind: {left}", file=sys.stderr)
-        written = opened.enter_context(closing(_source(destination, registries[1], options.dest_shared_blob_dir)))
+        written = opened.enter_context(closing(from_source(destination, registries[1], options.dest_shared_blob_dir)))
         remade = transport in SINGLE
         holds = sink.has if transport == "docker" else None
         beside = [referrer.manifest for referrer in hanging.referrers]
@@ -166,32 +168,13 @@ def _named(destination: _Destination) -> tuple[str, str]:
     return destination.transport, destination.name
 
 
-def _asked(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
-    return _source(reference, registries, shared_blobs) if shared_blobs else opened_source(reference, registries)
-
-
-def _source(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
-    if not shared_blobs:
-        return open_source(reference, registries)
-    from transship.pipeline.transports.oci import OciSource  # noqa: PLC0415
-
-    layout = _layout(reference)
-    return OciSource(Path(layout.path), layout.name, layout.index, Path(shared_blobs))
-
-
 def _sink(destination: _Destination, shared_blobs: str, pushing: Pushing) -> Sink:
     if not shared_blobs:
         whole = destination._replace(name="") if isinstance(destination, PathReference) else destination
         return open_sink(whole, pushing)
     from transship.pipeline.transports.oci import OciSink  # noqa: PLC0415
 
-    return OciSink(Path(_layout(destination).path), Path(shared_blobs))
-
-
-def _layout(reference: Reference) -> PathReference:
-    if not isinstance(reference, PathReference) or reference.transport != "oci":
-        raise UsageError(f"{reference}: shares no blobs", advice="--*-shared-blob-dir is for oci: layouts")
-    return reference
+    return OciSink(Path(layout(destination).path), Path(shared_blobs))
 
 
 def _into_archive(

@@ -1,29 +1,62 @@
-"""``transship delete``: an image from a registry or an OCI layout."""
+"""``transship delete``: an image from a registry, an OCI layout or Podman's storage."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from transship.pipeline.cli.connect import account_settings, connect
+from transship.pipeline.cli.opened import layout
 from transship.pipeline.errors import TransportError, UsageError
-from transship.pipeline.reference import DockerReference, PathReference, parse_reference
+from transship.pipeline.reference import (
+    DaemonReference,
+    DockerReference,
+    PathReference,
+    Reference,
+    StorageReference,
+    parse_reference,
+)
+
+# One transport is loaded, that of the image.
+# ruff: noqa: PLC0415
 
 
 def perform(options: argparse.Namespace) -> int:
-    """Delete it, and print nothing; return 0."""
+    """Delete it, and print what else goes with it; return 0."""
     settings = account_settings(options, "")
     reference = parse_reference(options.image)
+    if options.shared_blob_dir:
+        layout(reference)
     if isinstance(reference, DockerReference):
         with connect({}, settings) as registries:
             client = registries.client(reference.registry)
             digest = client.head_manifest(reference.repository, reference.digest or reference.tag).digest
             client.delete_manifest(reference.repository, digest)
-        return 0
+    elif isinstance(reference, StorageReference):
+        _from_storage(reference)
+    else:
+        _from_layout(reference, shares=bool(options.shared_blob_dir))
+    return 0
+
+
+def _from_layout(reference: Reference, *, shares: bool) -> None:
     if not isinstance(reference, PathReference) or reference.transport != "oci":
-        raise UsageError(f"{reference}: images cannot be deleted there", advice="expected docker:// or oci:")
-    from transship.pipeline.transports.layout_delete import delete_image  # noqa: PLC0415
+        own = "remove it with docker rmi" if isinstance(reference, DaemonReference) else "remove the file yourself"
+        advice = f"expected docker://, oci: or containers-storage:; {own}"
+        raise UsageError(f"{reference}: images cannot be deleted there", advice=advice)
+    from transship.pipeline.transports.layout_delete import delete_image
 
     path = Path(reference.path)
     if not (path / "index.json").exists():
         raise TransportError(f"{path} is no OCI layout: it has no index.json")
-    delete_image(path, reference.name, reference.index)
-    return 0
+    delete_image(path, reference.name, reference.index, shares=shares)
+
+
+def _from_storage(reference: StorageReference) -> None:
+    from transship.pipeline.transports.podman import Podman
+
+    podman = Podman(reference.store)
+    image_id = podman.image_id(reference)
+    others = [name for name in podman.names(image_id) if name != reference.name]
+    if others:
+        print(f"transship: {reference}: the same image goes by {', '.join(others)}: all go", file=sys.stderr)
+    podman.delete(image_id)

@@ -57,7 +57,7 @@ def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
         f"--{prefix}daemon-host", metavar="HOST", default="", help="where the Docker Engine is (default: DOCKER_HOST)"
     )
     parser.add_argument(
-        f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="of copy, for oci: only: where blobs are kept"
+        f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="for oci: only: where blobs are kept"
     )
 
 

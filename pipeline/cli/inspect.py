@@ -31,7 +31,7 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _shown(reference: Reference, options: argparse.Namespace, registries: Registries) -> bytes:
-    with closing(opened(reference, registries)) as source:
+    with closing(opened(reference, registries, options.shared_blob_dir)) as source:
         root = source.manifest()
         if options.raw and not options.config:
             return root.raw

@@ -26,9 +26,16 @@ def list_tags(parser: argparse.ArgumentParser) -> None:
     retrying(parser)
 
 
+def layers(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``layers``."""
+    parser.add_argument("image", metavar="IMAGE-NAME", help="transport:reference")
+    parser.add_argument("layers", metavar="LAYER", nargs="*", default=[], help="digest of one (default: every blob)")
+    _image(parser)
+
+
 def delete(parser: argparse.ArgumentParser) -> None:
     """Add those of ``delete``."""
-    parser.add_argument("image", metavar="IMAGE-NAME", help="docker:// or oci: reference")
+    parser.add_argument("image", metavar="IMAGE-NAME", help="docker://, oci: or containers-storage: reference")
     _image(parser)
 
 

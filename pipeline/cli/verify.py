@@ -6,12 +6,12 @@ from typing import Final
 
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
+from transship.pipeline.cli.opened import from_source
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, TransportError, UsageError
 from transship.pipeline.reference import SINGLE, parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import Line, fold
-from transship.pipeline.transports import open_source
 from transship.pipeline.verify import Seen, verify
 
 _WRITTEN: Final = frozenset({"written", "verified", "failed"})
@@ -30,7 +30,7 @@ def perform(options: argparse.Namespace) -> int:
                 print(f"{argument}: {unwritten} images not written yet, see transship status", file=sys.stderr)
             waiting += unwritten
             for reference, expected in targets:
-                found = _check(reference, expected, registries, seen)
+                found = _check(reference, expected, registries, seen, options.shared_blob_dir)
                 bad += not found
                 good += found
     finally:
@@ -56,10 +56,10 @@ def _expected(line: Line) -> Digest | None:
     return Digest.parse(line.new) if line.new and line.destination.partition(":")[0] not in SINGLE else None
 
 
-def _check(reference: str, expected: Digest | None, registries: Registries, seen: Seen) -> bool:
+def _check(reference: str, expected: Digest | None, registries: Registries, seen: Seen, shared_blobs: str) -> bool:
     """Say whether one image is whole; what is wrong with it never ends the check of the others."""
     try:
-        source = open_source(parse_reference(reference), registries)
+        source = from_source(parse_reference(reference), registries, shared_blobs)
         try:
             walk = verify(source, expected, seen)
         finally:

@@ -45,13 +45,19 @@ def decompressed(source: Reader, have: Compression, budget: Budget = DEFAULT_BUD
         taken += len(data)
         for piece in decoder.feed(data):
             given += len(piece)
-            if have is not Compression.NONE and given > min(budget.size, _RATIO_FREE + taken * budget.ratio):
-                raise ContentError(
-                    f"layer expands to over {given} bytes from {taken}: refused as a decompression bomb",
-                    advice="where it is none, raise --max-layer-size or --max-layer-ratio (max-layer-... in a batch)",
-                )
+            if have is not Compression.NONE:
+                refuse_bomb(taken, given, budget)
             yield piece
     decoder.finish()
+
+
+def refuse_bomb(taken: int, given: int, budget: Budget = DEFAULT_BUDGET) -> None:
+    """Raise `ContentError` where ``given`` bytes are more than may come out of ``taken`` packed ones."""
+    if given > min(budget.size, _RATIO_FREE + taken * budget.ratio):
+        raise ContentError(
+            f"layer expands to over {given} bytes from {taken}: refused as a decompression bomb",
+            advice="where it is none, raise --max-layer-size or --max-layer-ratio (max-layer-... in a batch)",
+        )
 
 
 class _Whole:

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
+from transship.pipeline.reference import (
+    READ_ONLY,
+    DaemonReference,
+    DockerReference,
+    PathReference,
+    Reference,
+    StorageReference,
+)
 from transship.pipeline.transport import Sink, Source
 
 if TYPE_CHECKING:
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 _WRITABLE = "write to docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
-_READABLE = "read from docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
 
 
 class Pushing(NamedTuple):
@@ -32,7 +38,6 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
     """Return the Source of ``reference``; the caller closes it.
 
     Raises:
-        UsageError: images cannot be read from that transport.
         Error: as its Source's constructor does.
     """
     if isinstance(reference, DockerReference):
@@ -49,7 +54,9 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
         return open_storage(reference)
     if isinstance(reference, PathReference):
         return _open_file(reference)
-    raise UsageError(f"{reference} cannot be read from", advice=_READABLE)
+    from transship.pipeline.transports.tarball import open_tarball
+
+    return open_tarball(reference.paths)
 
 
 def _open_file(reference: PathReference) -> Source:
@@ -66,6 +73,10 @@ def _open_file(reference: PathReference) -> Source:
         from transship.pipeline.transports.docker_archive import DockerArchiveSource
 
         return DockerArchiveSource(path, reference.name, reference.index)
+    if reference.transport == "sif":
+        from transship.pipeline.transports.sif import open_sif
+
+        return open_sif(path)
     from transship.pipeline.transports.directory import DirectorySource
 
     return DirectorySource(path)
@@ -94,7 +105,7 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
 
         sources = [source for source in pushing.sources if isinstance(source, DockerReference)]
         return DockerSink(pushing.registries.client(reference.registry), reference, sources, pushing.pool)
-    if isinstance(reference, PathReference):
+    if isinstance(reference, PathReference) and reference.transport not in READ_ONLY:
         return _file_sink(reference)
     raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
 

@@ -18,8 +18,10 @@ from transship.pipeline.transports.index_file import index_file
 from transship.pipeline.transports.layout import blob_name
 
 
-def delete_image(path: Path, name: str, position: int | None) -> Digest:
+def delete_image(path: Path, name: str, position: int | None, *, shares: bool = False) -> Digest:
     """Remove the image that ``name`` or ``position`` means from the layout at ``path``; return its digest.
+
+    Where it ``shares`` its blobs with other layouts they all stay: nobody knows who needs them.
 
     An image that has other names keeps its blobs. A writer in another process that found a blob
     there and has not named its image yet may lose it: its own verification says so.
@@ -31,6 +33,8 @@ def delete_image(path: Path, name: str, position: int | None) -> Digest:
     """
 
     def unneeded(gone: Descriptor, kept: Sequence[Descriptor]) -> list[Path]:
+        if shares:
+            return []
         left = set(_needed(path, gone, set()))
         seen: set[Digest] = set()
         for entry in kept:

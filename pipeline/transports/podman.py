@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import NotFoundError, TransientError, TransportError, shown
+from transship.pipeline.errors import ConflictError, NotFoundError, TransientError, TransportError, shown
 from transship.pipeline.reference import StorageLocation, StorageReference
 
 _ASK_SECONDS: Final = 120.0
@@ -44,11 +44,11 @@ class Podman:
             TransportError: Podman failed.
         """
         named = reference.image_id or _findable(reference)
-        done = self._run("image", "exists", named, seconds=_ASK_SECONDS)
+        done = self._run("image", "exists", named)
         if done.returncode == 1:
             raise NotFoundError(f"{reference}: no such image", advice="see podman images")
         self._succeeded(done, str(reference))
-        done = self._run("image", "inspect", "--format", "{{.ID}}", named, seconds=_ASK_SECONDS)
+        done = self._run("image", "inspect", "--format", "{{.ID}}", named)
         return self._id(self._succeeded(done, str(reference)), str(reference))
 
     def save(self, image_id: str) -> io.FileIO:
@@ -83,13 +83,45 @@ class Podman:
         Raises:
             TransportError: Podman failed.
         """
-        self._succeeded(self._run("image", "tag", image_id, name, seconds=_ASK_SECONDS), name)
+        self._succeeded(self._run("image", "tag", image_id, name), name)
+
+    def names(self, image_id: str) -> list[str]:
+        """Return the names, each with a tag, that an image has.
+
+        Raises:
+            TransportError: Podman failed.
+        """
+        done = self._run("image", "inspect", "--format", "{{range .RepoTags}}{{println .}}{{end}}", image_id)
+        return self._succeeded(done, image_id).stdout.decode("utf-8", "replace").split()
+
+    def delete(self, image_id: str) -> None:
+        """Remove an image with all its names; what other images are made of stays.
+
+        Raises:
+            ConflictError: a container is made of it; all is as it was.
+            TransportError: Podman failed; the image has the names that it had.
+        """
+        done = self._run("ps", "--all", "--external", "--no-trunc", "--format", "{{.ImageID}} {{.ID}}")
+        containers = [line.split() for line in self._succeeded(done, "ps").stdout.decode().splitlines()]
+        users = [found[-1] for found in containers if found[:1] == [image_id]]
+        if users:
+            raise ConflictError(f"image {image_id}: container {users[0]} is made of it", advice="podman rm that first")
+        names = self.names(image_id)
+        # By its ID, Podman removes an image of one name at most, or by force, containers and all.
+        if len(names) > 1:
+            self._succeeded(self._run("image", "untag", image_id), image_id)
+        try:
+            self._succeeded(self._run("image", "rm", "--no-prune", image_id), image_id)
+        except TransportError:
+            for name in names:
+                self.tag(image_id, name)
+            raise
 
     def check(self) -> None:
         """Raise `TransportError` where Podman cannot open the storage."""
-        self._succeeded(self._run("image", "exists", "0" * 64, seconds=_ASK_SECONDS), "storage", good=(0, 1))
+        self._succeeded(self._run("image", "exists", "0" * 64), "storage", good=(0, 1))
 
-    def _run(self, *words: str, seconds: float) -> "subprocess.CompletedProcess[bytes]":
+    def _run(self, *words: str, seconds: float = _ASK_SECONDS) -> "subprocess.CompletedProcess[bytes]":
         try:
             return subprocess.run(  # noqa: S603 # no shell; the words that the user chose stand after options
                 [*self._words, *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False

@@ -50,13 +50,23 @@ def seekable(stream: io.FileIO) -> io.FileIO:
         OSError: the disk refused.
     """
     if not stream.seekable():
-        with stream:
-            stream = _unpacked(stream, Compression.NONE)
+        stream = spooled(stream)
     packed = packing(os.pread(stream.fileno(), 4, 0))
     if packed is Compression.NONE:
         return stream
     with stream:
         return _unpacked_lately.get(identity(stream.fileno()), lambda: _unpacked(stream, packed))
+
+
+def spooled(stream: io.FileIO) -> io.FileIO:
+    """Return an unnamed temporary file of all that ``stream`` gives, which is closed.
+
+    Raises:
+        ContentError: it has no end.
+        OSError: the disk refused.
+    """
+    with stream:
+        return _unpacked(stream, Compression.NONE)
 
 
 def packing(start: bytes) -> Compression:
@@ -71,6 +81,9 @@ def identity(handle: int) -> tuple[int, ...]:
 
 
 def _unpacked(stream: io.FileIO, packed: Compression) -> io.FileIO:
+    if stream.seekable():
+        # A file made here is open behind its last byte.
+        stream.seek(0)
     with tempfile.TemporaryFile(buffering=0) as spool:
         for piece in decompressed(stream, packed):
             rest = memoryview(piece)

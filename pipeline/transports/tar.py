@@ -85,7 +85,7 @@ class Archive:
 
     def open(self, member: Member, start: int = 0) -> io.BufferedReader:
         """Open the bytes of ``member`` from ``start`` on."""
-        return io.BufferedReader(_Window(self._handle, member.offset + start, max(member.size - start, 0)), 1 << 17)
+        return io.BufferedReader(Window(self._handle, member.offset + start, max(member.size - start, 0)), 1 << 17)
 
     def read(self, member: Member, limit: int) -> bytes:
         """Return the bytes of ``member``.
@@ -239,7 +239,7 @@ class _Index:
         return ContentError(f"{self._where}: {why}")
 
 
-class _Window(io.RawIOBase):
+class Window(io.RawIOBase):
     """A part of an open file, read by position so that readers do not move each other."""
 
     def __init__(self, handle: int, offset: int, size: int) -> None:
@@ -249,9 +249,11 @@ class _Window(io.RawIOBase):
         self._left = size
 
     def readable(self) -> bool:
+        """Say yes."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill ``buffer``; 0 at the end of the part."""
         view = memoryview(buffer).cast("B")[: self._left]
         count = os.preadv(self._handle, [view], self._offset) if view else 0
         self._offset += count

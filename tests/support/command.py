@@ -9,15 +9,16 @@ import time
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1] / "path"
-_ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
+ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_ROOT)}
 
 
 def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
     """Start the command in ``folder``; SIGINT reaches it also where the tests run in the background."""
     return subprocess.Popen(
-        [*_ARGUMENTS, *words],
+        [*ARGUMENTS, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
