@@ -4,8 +4,10 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 import tempfile
+import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -331,3 +333,15 @@ def test_archive_needs_its_folder(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConflictError, match="regular file"), OciArchiveSink(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_archive_comes_through_a_pipe(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    raw = pack(make_tar(tmp_path / "tar", ("a", b"content")).read_bytes())
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(raw,))
+    writer.start()
+    archive = Archive(tmp_path / "pipe")
+    writer.join(30)
+    with closing(archive):
+        assert archive.read(archive.find("a"), 100) == b"content"

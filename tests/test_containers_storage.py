@@ -2,6 +2,8 @@
 
 import json
 import os
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from support.acceptance import document, skopeo
 from support.command import command
 from support.corpus import Sample, corpus, push, sha256
 from support.engines import Podman
+from support.peers import ours
 from support.registry_server import RegistryServer
 
 SIZE = 1 << 20
@@ -145,3 +148,65 @@ def test_only_a_name_with_a_tag_can_be_written(podman: Podman, tmp_path: Path, t
     done = command(tmp_path, "copy", "dir:nowhere", f"containers-storage:{podman.store}{target}")
     assert done.returncode == 1
     assert "expected containers-storage:[store]name:tag" in done.stderr
+
+
+def names(podman: Podman) -> set[str]:
+    return {name for found in document(podman("images", "--format", "json")) for name in found.get("Names", [])}
+
+
+@pytest.fixture
+def named(podman: Podman, tmp_path: Path) -> str:
+    """An image of its own, by the names ``x.example/one:v1`` and ``x.example/two:v2``; its ID."""
+    ours(tmp_path, "copy", "-q", f"tarball:{a_tar(tmp_path)}", f"containers-storage:{podman.store}x.example/one:v1")
+    podman("tag", "x.example/one:v1", "x.example/two:v2")
+    return podman("image", "inspect", "--format", "{{.ID}}", "x.example/one:v1").decode().strip()
+
+
+def a_tar(folder: Path) -> Path:
+    with tarfile.open(folder / "layer.tar", "w") as tar:
+        entry = tarfile.TarInfo("etc/own")
+        entry.mtime = int(time.time())
+        tar.addfile(entry)
+    return folder / "layer.tar"
+
+
+def test_delete_removes_the_image_with_all_its_names_and_says_so(podman: Podman, named: str, tmp_path: Path) -> None:
+    before = names(podman)
+    done = command(tmp_path, "delete", f"containers-storage:{podman.store}x.example/one:v1")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "", 1)
+    assert "x.example/two:v2" in done.stderr
+    assert names(podman) == before - {"x.example/one:v1", "x.example/two:v2"}
+    again = command(tmp_path, "delete", f"containers-storage:{podman.store}x.example/one:v1")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+
+
+def test_delete_by_an_id_and_what_skopeo_leaves_are_alike(podman: Podman, named: str, tmp_path: Path) -> None:
+    ours(tmp_path, "delete", f"containers-storage:{podman.store}@{named}")
+    mine = names(podman)
+    ours(tmp_path, "copy", "-q", f"tarball:{a_tar(tmp_path)}", f"containers-storage:{podman.store}x.example/one:v1")
+    podman("tag", "x.example/one:v1", "x.example/two:v2")
+    skopeo("delete", f"containers-storage:{podman.store}x.example/one:v1")
+    assert names(podman) == mine
+
+
+def test_delete_leaves_an_image_in_use_with_all_its_names(podman: Podman, named: str, tmp_path: Path) -> None:
+    container = podman("create", named, "true").decode().strip()
+    try:
+        before = names(podman)
+        done = command(tmp_path, "delete", f"containers-storage:{podman.store}x.example/one:v1")
+        assert done.returncode == 1
+        assert f"container {container} is made of it" in done.stderr
+        assert names(podman) == before
+    finally:
+        podman("rm", container)
+        podman("rmi", "-f", named)
+
+
+def test_delete_leaves_what_another_image_is_made_of(podman: Podman, named: str, tmp_path: Path) -> None:
+    container = podman("create", named, "true").decode().strip()
+    podman("commit", "-q", container, "x.example/child:v1")
+    podman("rm", container)
+    ours(tmp_path, "delete", f"containers-storage:{podman.store}x.example/two:v2")
+    ours(tmp_path, "copy", "-q", f"containers-storage:{podman.store}x.example/child:v1", "dir:child")
+    assert "x.example/one:v1" not in names(podman)
+    podman("rmi", "x.example/child:v1")

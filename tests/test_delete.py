@@ -91,7 +91,18 @@ def test_a_token_for_deleting_is_asked_for(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("reference", ["dir:dir", "oci-archive:a.tar:x", "docker-archive:a.tar", "oci:nowhere:x"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "dir:dir",
+        "oci-archive:a.tar:x",
+        "docker-archive:a.tar",
+        "oci:nowhere:x",
+        "docker-daemon:a:v1",
+        "sif:a",
+        "tarball:a",
+    ],
+)
 def test_where_nothing_can_be_deleted_is_an_error(tmp_path: Path, reference: str) -> None:
     done = command(tmp_path, "delete", reference)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -178,3 +189,21 @@ def test_many_at_once_delete_their_own(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         delete_image(layout, "v0", None)
     assert Digest.parse(names(layout)["v11"]) == images["v11"].digest
+
+
+def test_of_a_layout_that_shares_its_blobs_goes_the_name_alone(tmp_path: Path) -> None:
+    image = make_image("shared", docker=False)
+    write_layout(tmp_path / "layout", {"one": image, "two": make_image("other", docker=False)})
+    (tmp_path / "layout/blobs").rename(tmp_path / "shared")
+    before = tree(tmp_path / "shared")
+    ours(tmp_path, "inspect", "--shared-blob-dir", "shared", "oci:layout:one")
+    ours(tmp_path, "delete", "--shared-blob-dir", "shared", "oci:layout:one")
+    assert set(names(tmp_path / "layout")) == {"two"}
+    assert tree(tmp_path / "shared") == before
+
+
+@pytest.mark.parametrize("words", [("delete",), ("inspect",), ("layers",), ("verify",)])
+def test_a_shared_folder_of_what_is_no_layout_is_an_error(tmp_path: Path, words: tuple[str]) -> None:
+    done = command(tmp_path, *words, "--shared-blob-dir", "shared", "dir:x")
+    assert done.returncode in (1, 2)
+    assert "--shared-blob-dir is for oci: layouts" in done.stderr

@@ -243,7 +243,6 @@ def test_an_artifact_is_shown_raw_alone(world: Path) -> None:
         ("--creds", "a:b", "--username", "a", "--password", "b"),
         ("--username", "a"),
         ("--creds", ":b"),
-        ("--shared-blob-dir", "x"),
         ("--no-such-option",),
     ],
 )

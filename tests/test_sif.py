@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.command import ENVIRONMENT, command, tree
+from support.command import command, tree
 from support.engines import tool
 from support.peers import ours
 
@@ -218,5 +218,5 @@ def test_where_the_program_is_missing_the_error_names_what_to_install(
     tmp_path: Path, file_system: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_sif(tmp_path / "a.sif", file_system)
-    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
     refused(tmp_path, "a.sif", "install squashfs-tools-ng")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pyzstd
 
-from support.command import ARGUMENTS, ENVIRONMENT, command, tree
+from support.command import ARGUMENTS, command, environment, tree
 from support.peers import ours
 
 
@@ -96,7 +96,7 @@ def test_standard_input_is_a_layer_and_the_same_bytes_are_the_same_image(files: 
     made = []
     for name in ("a", "b"):
         words = [*ARGUMENTS, "copy", "-q", "tarball:one.tar:-", f"dir:{name}"]
-        subprocess.run(words, cwd=files, input=raw, check=True, timeout=60, env=ENVIRONMENT)
+        subprocess.run(words, cwd=files, input=raw, check=True, timeout=60, env=environment())
         made.append(image(files / name))
     assert made[0] == made[1]
     assert made[0][1]["rootfs"]["diff_ids"] == [digest(ONE), digest(TWO)]
@@ -105,7 +105,7 @@ def test_standard_input_is_a_layer_and_the_same_bytes_are_the_same_image(files: 
 
 def test_pipe_named_as_a_file_is_a_layer(files: Path) -> None:
     words = f"exec {' '.join(ARGUMENTS)} copy -q tarball:<(cat two.tar.gz) dir:made"
-    subprocess.run(["bash", "-c", words], cwd=files, check=True, timeout=60, env=ENVIRONMENT)
+    subprocess.run(["bash", "-c", words], cwd=files, check=True, timeout=60, env=environment())
     assert image(files / "made")[1]["rootfs"]["diff_ids"] == [digest(TWO)]
 
 

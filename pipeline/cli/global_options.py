@@ -20,7 +20,9 @@ _UNBUILT: Final = {
     "tls-details": "the TLS versions and ciphers cannot be chosen yet",
     "user-agent-prefix": "it cannot be set yet",
 }
-_CHOOSES: Final = frozenset({"copy", "inspect", "list-tags", "delete", "manifest-digest", "login", "logout", "sync"})
+_CHOOSES: Final = frozenset(
+    {"copy", "inspect", "list-tags", "delete", "layers", "manifest-digest", "login", "logout", "sync"}
+)
 """skopeo's commands; for the others ``--override-*`` would mean nothing, as a batch file names its platforms."""
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1] / "path"
 ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_ROOT)}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment that the command needs, over this one."""
+    return {**os.environ, "PYTHONPATH": str(_ROOT)}
 
 
 def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
@@ -18,7 +22,7 @@ def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*ARGUMENTS, *words],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
