@@ -1,6 +1,6 @@
 """What the registry answers, as values: status, headers and a body in memory or on disk.
 
-Source: OCI distribution-spec, "Pull", "Content Discovery" and "Error Codes".
+Source: OCI distribution-spec, "Pull", "Content Discovery" with "Listing Referrers", and "Error Codes".
 """
 
 import json
@@ -8,14 +8,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, TransportError, shown
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, dump
+from transship.pipeline.manifest.media_types import OCI_INDEX
+from transship.pipeline.manifest.referrer import artifact_type, listed, referrer_list
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.serve.contents import Contents, Extent
 
-_ROUTE: Final = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
+_ROUTE: Final = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<reference>[^/]+)")
+_MAX_PAGE: Final = MAX_DOCUMENT - 1024
+"""Bytes of descriptors in one answer: with what is around them no more than clients read of a manifest."""
 _JSON: Final = "application/json"
 
 
@@ -56,6 +61,8 @@ def _below(contents: Contents, path: str, asked: Mapping[str, list[str]]) -> Ans
     if kind == "tags":
         return _page(path, "tags", tags, asked, {"name": name})
     try:
+        if kind == "referrers":
+            return _referrers(contents, path, reference, asked)
         return _manifest(contents, name, reference) if kind == "manifests" else _blob(contents, reference)
     except (ContentError, TransportError):
         # The message may hold paths of the serving machine.
@@ -102,6 +109,29 @@ def _blob(contents: Contents, reference: str) -> Answer:
     return Answer(
         200, extent, {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", **_identity(digest)}
     )
+
+
+def _referrers(contents: Contents, path: str, reference: str, query: Mapping[str, list[str]]) -> Answer:
+    """Return the index of what refers to a manifest, in the order of digests, in pages that clients accept."""
+    subject = _digest(reference)
+    if subject is None:
+        return refusal(400, "DIGEST_INVALID", f"not a digest: {shown(reference)!r}")
+    wanted, last = (query.get(key, [""])[0] for key in ("artifactType", "last"))
+    headers = {"Content-Type": OCI_INDEX, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})}
+    entries: list[Object] = []
+    size = 0
+    for digest in sorted(contents.referrers(subject)):
+        manifest = contents.manifest(digest) if str(digest) > last else None
+        if manifest is None or (wanted and artifact_type(manifest) != wanted):
+            continue
+        entry = listed(manifest)
+        size += len(dump(entry)) + 1
+        if entries and size > _MAX_PAGE:
+            more = urlencode({**({"artifactType": wanted} if wanted else {}), "last": str(entries[-1]["digest"])})
+            headers["Link"] = f'<{quote(path)}?{more}>; rel="next"'
+            break
+        entries.append(entry)
+    return Answer(200, dump(referrer_list(entries)), headers)
 
 
 def _digest(text: str) -> Digest | None:

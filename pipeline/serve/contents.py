@@ -3,7 +3,7 @@
 A blob that lies uncompressed inside an archive is served in place, by its offset.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,6 +57,9 @@ class Contents(Protocol):
 
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the blob of ``digest`` lies, None where it is not there."""
+
+    def referrers(self, subject: Digest) -> Sequence[Digest]:
+        """Return the manifests that refer to ``subject``."""
 
 
 def read_manifest(extent: Extent | None, digest: Digest) -> Manifest | None:

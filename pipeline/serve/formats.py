@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, UsageError, shown
+from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, dump, load
@@ -27,6 +27,7 @@ from transship.pipeline.serve.contents import Contents, Extent, read_manifest
 from transship.pipeline.serve.files import Files, Folder, Tar, read
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.layout import INDEX, MAX_INDEX, blob_name, parse_index
+from transship.pipeline.transports.layout_referrers import LayoutReferrers
 from transship.pipeline.transports.spool import packing
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
@@ -64,6 +65,8 @@ class Layout:
         self._files = files
         entries = parse_index(read(files, INDEX, MAX_INDEX), own).manifests
         self._names = naming.table(((_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS), own)
+        # Those in its index are read when first asked for: a layout of thousands would take long to begin with.
+        self._referrers = LayoutReferrers(entries, self._read)
 
     @property
     def names(self) -> Mapping[str, Mapping[str, Descriptor]]:
@@ -77,6 +80,16 @@ class Layout:
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the blob lies."""
         return self._files.find(blob_name(digest))
+
+    def referrers(self, subject: Digest) -> Sequence[Digest]:
+        """Return those of the index's manifests that refer to ``subject``."""
+        return [entry.digest for entry in self._referrers.subjected(subject)]
+
+    def _read(self, entry: Descriptor) -> Manifest:
+        manifest = self.manifest(entry.digest)
+        if manifest is None:
+            raise NotFoundError(f"no manifest {entry.digest}")
+        return manifest
 
 
 class Directory:
@@ -104,6 +117,10 @@ class Directory:
             return self._files.find("manifest.json")
         prefix = "" if digest.algorithm == "sha256" else f"{digest.algorithm}-"
         return self._files.find(prefix + digest.hex) or self._files.find(f"{prefix}{digest.hex}.manifest.json")
+
+    def referrers(self, subject: Digest) -> Sequence[Digest]:
+        """Return none: the format has no place for any."""
+        return ()
 
 
 class DockerArchive:
@@ -136,6 +153,10 @@ class DockerArchive:
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the config or layer lies."""
         return self._blobs.get(digest)
+
+    def referrers(self, subject: Digest) -> Sequence[Digest]:
+        """Return none: the format has no place for any."""
+        return ()
 
     def _manifest(self, image: Fields) -> Descriptor:
         raw_config = read(self._files, image.text("Config"), MAX_DOCUMENT)
