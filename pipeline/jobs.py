@@ -23,15 +23,30 @@ _FLAGS: Final = ("preserve", "reversible", "lossless")
 
 @dataclass(frozen=True, slots=True)
 class ImageJob:
-    """One image to fetch: its reference, the platforms wanted."""
+    """One image to fetch: its reference, the platforms wanted, whether what hangs on it is too.
+
+    With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
+    """
 
     source: str
     platforms: "Platforms"
+    referrers: bool = False
+    sparse: bool = False
 
     @property
     def key(self) -> str:
         """The identity of this job, fit for a folder name."""
-        return _key({"source": self.source, "platforms": _platforms(self.platforms)})
+        return _key(self.document())
+
+    def document(self) -> Object:
+        """Return the JSON object of the job in a plan."""
+        # What is not asked for is left out: older plans, and the keys of what they did, are without it.
+        return {
+            "source": self.source,
+            "platforms": _platforms(self.platforms),
+            **({"referrers": True} if self.referrers else {}),
+            **({"sparse": True} if self.sparse else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +126,7 @@ class Plan:
 
     def document(self) -> Object:
         """Return the JSON object of ``schemas/plan.schema.json``."""
-        images: list[Json] = [
-            {"source": job.source, "platforms": _platforms(job.platforms)} for job in self.images.values()
-        ]
+        images: list[Json] = [job.document() for job in self.images.values()]
         deliveries: list[Json] = [delivery.document() for delivery in self.deliveries.values()]
         registries: dict[str, Json] = {
             host: {
@@ -185,7 +198,10 @@ def _shape_document(shape: Shape) -> Json:
 def _image(item: "dict[str, object]") -> ImageJob:
     platforms = item["platforms"]
     return ImageJob(
-        str(item["source"]), platforms if isinstance(platforms, str) else tuple(str(text) for text in _items(platforms))
+        str(item["source"]),
+        platforms if isinstance(platforms, str) else tuple(str(text) for text in _items(platforms)),
+        item.get("referrers") is True,
+        item.get("sparse") is True,
     )
 
 

@@ -6,6 +6,7 @@ from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
 from transship.pipeline.reference import SINGLE, DockerReference, PathReference
+from transship.pipeline.referrers import HOLDING, refuse_place
 from transship.pipeline.resolve import Platforms
 
 
@@ -18,10 +19,13 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
     images: dict[str, ImageJob] = {}
     members: dict[tuple[str, str, int], list[Member]] = {}
     for position, job in enumerate(batch.jobs):
-        image = ImageJob(str(job.source), _platforms(job))
+        platforms = _platforms(job)
+        image = ImageJob(str(job.source), platforms, job.referrers, job.sparse and not isinstance(platforms, str))
         images[image.key] = image
         for number, destination in enumerate(job.destinations):
             transport, path, name = _place(destination)
+            if job.referrers and transport in HOLDING:
+                refuse_place(transport, name)
             # An archive is written once, of all its images; anything else image by image.
             shared = -1 if transport in ARCHIVES else position * 1000 + number
             member = Member(image.key, _shape(job, transport), name)

@@ -12,6 +12,8 @@ from transship.pipeline.copy import Fetched, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import Json, Object
+from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.media_types import MANIFESTS, SCHEMA1, MediaType
 from transship.pipeline.manifest.referrer import Left, Referrer, beside, described, subject_of
 from transship.pipeline.resolve import fetch_below
@@ -35,6 +37,25 @@ class Found(NamedTuple):
 
     referrers: tuple[Referrer, ...] = ()
     left: tuple[Left, ...] = ()
+
+    def to_document(self) -> Object:
+        """Return the JSON object that `Found.read` takes: part of checkpoints and reports."""
+        referrers: list[Json] = [referrer.to_document() for referrer in self.referrers]
+        left: list[Json] = [one.to_document() for one in self.left]
+        return {"referrers": referrers, "left": left}
+
+    @classmethod
+    def read(cls, document: Json) -> "Found":
+        """Return what an object spells; nothing where it has no word of it.
+
+        Raises:
+            ContentError: it is malformed.
+        """
+        fields = Fields(document if isinstance(document, dict) else {}, "referrers")
+        return cls(
+            tuple(Referrer.read(item) for item in fields.optional_objects("referrers")),
+            tuple(Left.read(item) for item in fields.optional_objects("left")),
+        )
 
 
 class Place(NamedTuple):
@@ -138,6 +159,8 @@ def sort_out(
 
     ``image`` is what is written there; ``changed`` says what conversion made of manifests of the source.
     """
+    if not found.referrers:
+        return found
     present = {descriptor.digest for descriptor, _ in tree.manifests(store, image)}
     taken: list[Referrer] = []
     left = list(found.left)

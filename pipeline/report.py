@@ -2,13 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, Member, Plan
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object
+from transship.pipeline.referrers import Found
 
 ERROR: Final = "error.json"
 CHECKPOINTS: Final = "checkpoints"
@@ -36,6 +39,10 @@ class Line:
     task: str
     error: str
     retriable: bool
+    hanging: Found | None = None
+    """What of all that hangs on the image was written, and what left behind; None where that was not asked for."""
+    kept: tuple[Digest, ...] | None = None
+    """Of a sparse index the images that were written, else None."""
 
     def document(self) -> Object:
         """Return the JSON object of one image in ``report.json``."""
@@ -51,6 +58,11 @@ class Line:
             "changes": self.changes,
             "losses": losses,
         }
+        if self.hanging is not None:
+            found = self.hanging.to_document()
+            made |= {"referrers": found["referrers"], "left-behind": found["left"]}
+        if self.kept is not None:
+            made["kept"] = [str(digest) for digest in self.kept]
         if self.error:
             made["error"] = {"task": self.task, "message": self.error, "retriable": self.retriable}
         return made
@@ -107,7 +119,26 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -
         task=_text(error.get("task")),
         error=_text(error.get("message")),
         retriable=error.get("retriable") is True,
+        hanging=_hanging(records, delivery, member) if plan.images[member.image].referrers else None,
+        kept=_kept(records) if plan.images[member.image].sparse else None,
     )
+
+
+def _hanging(records: Mapping[str, Object], delivery: Delivery, member: Member) -> Found:
+    written = records.get("WriteImage", {}).get("hanging")
+    place = delivery.members.index(member)
+    try:
+        return Found.read(written[place] if isinstance(written, list) and place < len(written) else None)
+    except ContentError:
+        return Found()
+
+
+def _kept(records: Mapping[str, Object]) -> tuple[Digest, ...] | None:
+    kept = records.get("ResolvePlatform", {}).get("kept")
+    try:
+        return tuple(Digest.parse(str(one)) for one in kept) if isinstance(kept, list) else None
+    except ContentError:
+        return None
 
 
 def _object(path: str) -> Object:

@@ -16,9 +16,10 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import SINGLE, parse_reference
+from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_untied, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
-from transship.pipeline.transport import Sink
+from transship.pipeline.transport import Sink, Source
 from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, load
 from transship.pipeline.verify import Verified, same_image, verify
@@ -100,7 +101,7 @@ class FetchManifest(_ImageStep):
 
 
 class ResolvePlatform(_ImageStep):
-    """Choose the instances of an index."""
+    """Choose the instances of an index, and find what hangs on the image."""
 
     def requires(self) -> FetchManifest:
         """The root manifest."""
@@ -112,21 +113,28 @@ class ResolvePlatform(_ImageStep):
         source = self.workspace.source(self.job.source)
         try:
             selection = resolve(source, self.workspace.store, root, self.job.platforms)
+            hanging: Result = {}
+            if self.job.referrers:
+                hanging = find(source, self.workspace.store, selection, self.workspace.pool).to_document()
         finally:
             source.close()
         kept: Json = None if selection.kept is None else [str(digest) for digest in selection.kept]
-        return {"root": selection.root.to_document(), "kept": kept}
+        return {"root": selection.root.to_document(), "kept": kept, **hanging}
 
     def selection(self) -> Selection:
         """Return what was chosen."""
         found = self.result()
         kept = found["kept"]
         digests = tuple(Digest.parse(str(text)) for text in kept) if isinstance(kept, list) else None
-        return Selection(descriptor(found["root"]), digests)
+        return Selection(descriptor(found["root"]), digests, self.job.sparse)
+
+    def hanging(self) -> Found:
+        """Return what hangs on the image, if that was asked for."""
+        return Found.read(self.result())
 
 
 class FetchBlobs(_ImageStep):
-    """Bring every config and layer into the store."""
+    """Bring every config and layer into the store, and every blob of what hangs on the image."""
 
     def requires(self) -> ResolvePlatform:
         """The manifests that name them."""
@@ -134,14 +142,18 @@ class FetchBlobs(_ImageStep):
 
     def perform(self) -> Result:
         """Fetch what the store lacks."""
-        source = self.workspace.source(self.job.source)
+        space, resolved = self.workspace, self.requires()
+        source = space.source(self.job.source)
         try:
-            done = fetch_blobs(
-                source, self.workspace.store, self.requires().selection(), self.workspace.pool, self.workspace.on_bytes
-            )
+            done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes)
+            more = fetch(source, space.store, resolved.hanging().referrers, space.pool, space.on_bytes)
         finally:
             source.close()
-        return {"blobs": done.blobs, "fetched": done.fetched, "bytes": done.bytes}
+        return {
+            "blobs": done.blobs + more.blobs,
+            "fetched": done.fetched + more.fetched,
+            "bytes": done.bytes + more.bytes,
+        }
 
 
 class ConvertMediaTypes(_ImageStep):
@@ -166,6 +178,21 @@ class ConvertMediaTypes(_ImageStep):
             "changes": [_change(change) for change in made.changes],
             "losses": list(made.losses),
         }
+
+    def made(self) -> Selection:
+        """Return what was made of the image."""
+        selection = self.requires().requires().selection()
+        return Selection(descriptor(self.result()["root"]), selection.kept if selection.sparse else None)
+
+    def hanging(self, place: Place) -> Found:
+        """Return what of all that hangs on the image goes to ``place``, and what is left behind."""
+        changes = self.result()["changes"]
+        listed = [one for one in changes if isinstance(one, dict)] if isinstance(changes, list) else []
+        changed = {
+            descriptor(one["old"]).digest: descriptor(one["new"]).digest for one in listed if one["kind"] == "manifest"
+        }
+        found = self.requires().requires().hanging()
+        return sort_out(self.workspace.store, found, self.made(), changed, place)
 
 
 class _DeliveryStep(_Step):
@@ -204,13 +231,24 @@ class WriteImage(_DeliveryStep):
         """Write; the destination is whole and durable, or as it was."""
         job, store = self.job, self.workspace.store
         total = 0
+        hanging: list[Json] = []
         with self.sink() as sink:
             for member, made in zip(job.members, self.requires(), strict=True):
-                total += write(store, descriptor(made.result()["root"]), sink, member.name)
+                place, image = Place(job.transport, member.name, sink.accepts), made.made()
+                found = made.hanging(place)
+                hanging.append(found.to_document())
+                total += put(store, found.referrers, sink, place)
+                total += write(store, image.root, sink, member.name, kept=image.kept)
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()
-        return {"bytes": total}
+        asked = any(self.workspace.plan.images[member.image].referrers for member in job.members)
+        return {"bytes": total, **({"hanging": hanging} if asked else {})}
+
+    def hanging(self) -> list[Found]:
+        """Return for each member what of all that hangs on it was written, and what was left behind."""
+        found = self.result().get("hanging")
+        return [Found.read(one) for one in found] if isinstance(found, list) else [Found() for _ in self.job.members]
 
 
 class VerifyDigests(_DeliveryStep):
@@ -226,7 +264,8 @@ class VerifyDigests(_DeliveryStep):
 
     def perform(self) -> Result:
         """Verify every member; a finding undoes the write's checkpoint, so that the next run writes anew."""
-        walks = [self._verified(member) for member in self.job.members]
+        beside = self.requires().hanging()
+        walks = [self._verified(*member) for member in zip(self.job.members, beside, strict=True)]
         images: list[Json] = [
             {"reference": self.job.reference(member), "digest": str(walk.root.digest)}
             for member, walk in zip(self.job.members, walks, strict=True)
@@ -239,17 +278,21 @@ class VerifyDigests(_DeliveryStep):
             "bytes": sum(walk.bytes for walk in walks),
         }
 
-    def _verified(self, member: Member) -> Verified:
+    def _verified(self, member: Member, hanging: Found) -> Verified:
         reference = self.job.reference(member)
-        expected = descriptor(self.conversion(member).result()["root"])
+        expected, kept, _ = self.conversion(member).made()
+        also = [referrer.manifest for referrer in hanging.referrers]
         source = self.workspace.written(reference)
         try:
             # Some keep no manifest; config and layers stand for the image.
             remade = self.job.transport in SINGLE
             holds = self.sink().has if self.job.transport == "docker" else None
-            walk = verify(source, None if remade else expected.digest, self.workspace.seen, holds=holds)
+            digest = None if remade else expected.digest
+            walk = verify(source, digest, self.workspace.seen, kept=kept, holds=holds, also=also)
             if remade and not walk.findings and not self._same_image(source.manifest(), expected):
                 raise ContentError(f"{reference}: holds another image than was written")
+            if not walk.findings:
+                self._refuse_untied(source, hanging)
         finally:
             source.close()
         if walk.findings:
@@ -260,6 +303,13 @@ class VerifyDigests(_DeliveryStep):
                 f"{reference}: {first.digest} is {first.fault}: {first.why}{more}", advice="run again to write it anew"
             )
         return walk
+
+    def _refuse_untied(self, written: Source, hanging: Found) -> None:
+        try:
+            refuse_untied(written, hanging.referrers)
+        except ContentError:
+            self.requires().output().remove()
+            raise
 
     def _same_image(self, found: Manifest, expected: Descriptor) -> bool:
         return same_image(found, load(self.workspace.store, expected))

@@ -13,10 +13,12 @@ from luigi.task import Task
 from transship.pipeline.disk import sweep_folder, write_durably
 from transship.pipeline.errors import Error, TransportError
 from transship.pipeline.jobs import Delivery, ImageJob
+from transship.pipeline.referrers import find
 from transship.pipeline.report import CHECKPOINTS, ERROR
+from transship.pipeline.transport import Source
 from transship.tasks.checkpoint import Result
 from transship.tasks.engine import drive
-from transship.tasks.image import FetchManifest, VerifyDigests, WriteImage
+from transship.tasks.image import FetchManifest, ResolvePlatform, VerifyDigests, WriteImage
 from transship.tasks.processes import Events, Teller, fan_out
 from transship.tasks.segments import Drive, OnTask, reach, share
 from transship.tasks.units import Unit, units
@@ -200,7 +202,7 @@ def refresh(workspace: Workspace) -> int:
     changed = set()
     for key, job in workspace.plan.images.items():
         done = workspace.checkpoint(key, FetchManifest.__name__).read()
-        if done is not None and _moved(workspace, job, str(descriptor(done["root"]).digest)):
+        if done is not None and _moved(workspace, key, job, str(descriptor(done["root"]).digest)):
             changed.add(key)
     for key in changed:
         _forget(workspace, key)
@@ -241,14 +243,23 @@ def _sweep_layouts(workspace: Workspace) -> None:
             sweep_folder(folder)
 
 
-def _moved(workspace: Workspace, job: ImageJob, pinned: str) -> bool:
+def _moved(workspace: Workspace, key: str, job: ImageJob, pinned: str) -> bool:
     with suppress(Error):
         source = workspace.source(job.source)
         try:
-            return str(source.manifest().digest) != pinned
+            return str(source.manifest().digest) != pinned or (job.referrers and _hang_anew(workspace, key, source))
         finally:
             source.close()
     return False
+
+
+def _hang_anew(workspace: Workspace, key: str, source: Source) -> bool:
+    """Say whether other things hang on the image than when it was resolved."""
+    resolved = ResolvePlatform(run_dir=str(workspace.root), image=key)
+    if not resolved.complete():
+        return False
+    now = find(source, workspace.store, resolved.selection(), workspace.pool)
+    return now.to_document() != resolved.hanging().to_document()
 
 
 def _forget(workspace: Workspace, key: str) -> None:

@@ -49,6 +49,8 @@ class Entry:
     explicit_platforms: bool
     wish: Wish
     templates: tuple[tuple[Place, str], ...]
+    referrers: bool = False
+    sparse: bool = False
 
     def repository(self) -> DockerReference:
         """Return the repository that ``selector`` chooses from."""
@@ -68,6 +70,8 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
     places: dict[str, Place] = {key: (*at, key) if key in image else ("defaults", key) for key in merged}
     if "to" not in merged:
         raise document.refusal(at, "no destination", "say to: here or under defaults")
+    if merged.get("sparse") and not isinstance(merged.get("platforms"), list):
+        raise document.refusal(places["sparse"], "goes with a list of platforms", "say platforms: [linux/amd64, ...]")
     return Entry(
         at=at,
         source=_source(document, folder, places["from"], merged),
@@ -78,6 +82,8 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
         explicit_platforms="platforms" in image or merged.get("platforms", "all") != "all",
         wish=_wish(document, places, merged),
         templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged["to"])),
+        referrers=merged.get("referrers", False),
+        sparse=merged.get("sparse", False),
     )
 
 

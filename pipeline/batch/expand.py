@@ -59,7 +59,15 @@ def _job(document: Document, folder: Path, entry: Entry, source: Reference) -> E
         Destination(_destination(document, folder, at, _filled(document, entry, at, template, values)))
         for at, template in entry.templates
     )
-    job = Job(source, entry.platforms, entry.explicit_platforms, entry.wish, destinations)
+    job = Job(
+        source,
+        entry.platforms,
+        entry.explicit_platforms,
+        entry.wish,
+        destinations,
+        referrers=entry.referrers,
+        sparse=entry.sparse,
+    )
     return Expansion(entry.at, job, tuple(at for at, _ in entry.templates))
 
 

@@ -44,13 +44,18 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default."""
+    """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default.
+
+    ``referrers`` copies what hangs on it; ``sparse`` keeps the index of a list of platforms as it is.
+    """
 
     source: Reference
     platforms: Platforms
     explicit_platforms: bool
     wish: Wish
     destinations: tuple[Destination, ...]
+    referrers: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ def _print(lines: list[Line]) -> None:
         print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {line.changes} digests or media types changed")
         for loss in line.losses:
             print(f"  lost: {loss}")
+        for referrer in line.hanging.referrers if line.hanging else ():
+            print(f"  with: {referrer}")
+        for left in line.hanging.left if line.hanging else ():
+            print(f"  left behind: {left}")
         if line.error:
             print(f"  error in {line.task}: {line.error}{' (may pass: run again)' if line.retriable else ''}")
     verified = sum(line.state == "verified" for line in lines)
@@ -42,7 +46,7 @@ def _page(name: str, lines: list[Line]) -> str:
     rows = "".join(
         f"<tr class={line.state}><td>{line.state}<td>{_escape(line.source)}<td>{_escape(line.destination)}"
         f"<td><code>{line.old[:19]}</code><td><code>{line.new[:19]}</code><td>{size(line.bytes)}"
-        f"<td>{_escape('; '.join(line.losses))}<td>{_escape(line.error)}</tr>\n"
+        f"<td>{_escape('; '.join([*line.losses, *_left(line)]))}<td>{_escape(line.error)}</tr>\n"
         for line in lines
     )
     verified = sum(line.state == "verified" for line in lines)
@@ -54,6 +58,10 @@ def _page(name: str, lines: list[Line]) -> str:
         "<table><tr><th>state<th>source<th>destination<th>old<th>new<th>read<th>lost<th>error</tr>\n"
         f"{rows}</table>\n"
     )
+
+
+def _left(line: Line) -> list[str]:
+    return [f"left behind: {left}" for left in line.hanging.left] if line.hanging else []
 
 
 def _escape(text: str) -> str:

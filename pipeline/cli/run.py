@@ -192,10 +192,13 @@ def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
     from transship.pipeline.report import fold  # noqa: PLC0415
 
     images = sum(len(delivery.members) for delivery in plan.deliveries.values())
+    lines = list(fold(root, plan)) if not succeeded or any(job.referrers for job in plan.images.values()) else []
+    left = sum(len(line.hanging.left) for line in lines if line.hanging)
+    if left:
+        print(f"{left} referrers left behind: transship report {root}", file=sys.stderr)
     if succeeded:
         print(f"{images} images verified in {seconds:.1f} s; report: {root / 'report.json'}")
         return 0
-    lines = list(fold(root, plan))
     bad = [line for line in lines if line.state != "verified"]
     for line in bad[:_SHOWN_FAILURES]:
         retry = " (may pass: run again)" if line.retriable else ""

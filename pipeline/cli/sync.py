@@ -19,6 +19,7 @@ from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import Error, UsageError, once_found
 from transship.pipeline.jobs import Plan
 from transship.pipeline.reference import DockerReference
+from transship.pipeline.referrers import refuse_place
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.sync import sources
@@ -75,6 +76,8 @@ def _read(options: argparse.Namespace) -> _Request:
     if options.format == "v2s1":
         raise UsageError("sync: --format v2s1 is not built yet", advice="say oci or v2s2")
     refuse_signing(options)
+    if options.referrers and options.dest == "dir":
+        refuse_place("dir", "")
     default, to = account_settings(options, "src-"), account_settings(options, "dest-")
     file = read_source_file(Path(options.source), default) if options.src == "yaml" else None
     source = options.source if options.src == "docker" else os.path.abspath(options.source)
@@ -82,7 +85,7 @@ def _read(options: argparse.Namespace) -> _Request:
     ends = [options.src, source, options.dest, destination]
     asked: list[Any] = [
         *ends, options.all, options.scoped, options.append_suffix, options.format, options.preserve_digests,
-        _platforms(options), file.choice if file else None,
+        _platforms(options), file.choice if file else None, *(["referrers"] if options.referrers else []),
     ]  # fmt: skip
     return _Request(
         options,
@@ -171,7 +174,7 @@ def _plan(request: _Request, missed: list[Error]) -> Plan:
     placed = _placed(request, missed)
     # A list that is not whole is asked for again, also where this run is stopped.
     digest = f"{request.digest}-partial" if missed else request.digest
-    return plan_sync(request.name, digest, placed, Wish(_platforms(request.options), shape))
+    return plan_sync(request.name, digest, placed, Wish(_platforms(request.options), shape, request.options.referrers))
 
 
 def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outcome":

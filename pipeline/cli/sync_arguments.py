@@ -15,6 +15,7 @@ def sync(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--src", choices=("docker", "dir", "yaml"), required=True, help="what the source is")
     parser.add_argument("-d", "--dest", choices=("docker", "dir"), required=True, help="what the destination is")
     flag(parser, "-a", "--all", help="copy every platform of a multi-platform image")
+    flag(parser, "--referrers", help="also copy what hangs on each image: signatures, attestations, SBOMs")
     flag(parser, "--scoped", help="keep the full names of images at the destination")
     parser.add_argument("--append-suffix", metavar="SUFFIX", default="", help="put this after each name")
     flag(parser, "--dry-run", help="say what would be copied, and touch nothing")
@@ -45,5 +46,7 @@ def refuse_signing(options: argparse.Namespace) -> None:
     for name in _UNBUILT:
         if getattr(options, name.replace("-", "_")):
             raise UsageError(f"--{name}: signatures are not written yet", advice="leave it out")
+    if options.referrers and options.remove_signatures:
+        raise UsageError("--remove-signatures: --referrers copies signatures too", advice="leave out one of them")
     if options.sign_passphrase_file:
         raise UsageError("--sign-passphrase-file: there is nothing to sign with", advice="leave it out")

@@ -2,14 +2,16 @@
 
 import argparse
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.cli.opened import from_source
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, TransportError, UsageError
+from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.reference import SINGLE, parse_reference
+from transship.pipeline.referrers import refuse_untied
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import Line, fold
 from transship.pipeline.verify import Seen, verify
@@ -29,8 +31,8 @@ def perform(options: argparse.Namespace) -> int:
             if unwritten:
                 print(f"{argument}: {unwritten} images not written yet, see transship status", file=sys.stderr)
             waiting += unwritten
-            for reference, expected in targets:
-                found = _check(reference, expected, registries, seen, options.shared_blob_dir)
+            for target in targets:
+                found = _check(target, registries, seen, options.shared_blob_dir)
                 bad += not found
                 good += found
     finally:
@@ -39,16 +41,29 @@ def perform(options: argparse.Namespace) -> int:
     return 1 if bad or waiting else 0
 
 
-def _targets(argument: str) -> tuple[list[tuple[str, Digest | None]], int]:
-    """Return the references to check with the digests they must have, and how many a run has not written yet."""
+class _Target(NamedTuple):
+    """An image to check: the digest it must have, what hangs on it there, and of a sparse index what is there."""
+
+    reference: str
+    expected: Digest | None = None
+    referrers: tuple[Referrer, ...] = ()
+    kept: tuple[Digest, ...] | None = None
+
+
+def _targets(argument: str) -> tuple[list[_Target], int]:
+    """Return the images to check, and how many a run has not written yet."""
     try:
         parse_reference(argument)
     except UsageError:
         root, plan = open_run(argument)
         lines = list(fold(root, plan))
         there = [line for line in lines if line.state in _WRITTEN]
-        return [(line.destination, _expected(line)) for line in there], len(lines) - len(there)
-    return [(argument, None)], 0
+        return [_target(line) for line in there], len(lines) - len(there)
+    return [_Target(argument)], 0
+
+
+def _target(line: Line) -> _Target:
+    return _Target(line.destination, _expected(line), line.hanging.referrers if line.hanging else (), line.kept)
 
 
 def _expected(line: Line) -> Digest | None:
@@ -56,12 +71,16 @@ def _expected(line: Line) -> Digest | None:
     return Digest.parse(line.new) if line.new and line.destination.partition(":")[0] not in SINGLE else None
 
 
-def _check(reference: str, expected: Digest | None, registries: Registries, seen: Seen, shared_blobs: str) -> bool:
+def _check(target: _Target, registries: Registries, seen: Seen, shared_blobs: str) -> bool:
     """Say whether one image is whole; what is wrong with it never ends the check of the others."""
+    reference = target.reference
+    also = [referrer.manifest for referrer in target.referrers]
     try:
         source = from_source(parse_reference(reference), registries, shared_blobs)
         try:
-            walk = verify(source, expected, seen)
+            walk = verify(source, target.expected, seen, kept=target.kept, also=also)
+            if not walk.findings:
+                refuse_untied(source, target.referrers)
         finally:
             source.close()
     except (ContentError, TransportError) as error:

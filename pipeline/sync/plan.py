@@ -47,10 +47,11 @@ class Target(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What of each image is copied, and in which form."""
+    """What of each image is copied and in which form, and whether what hangs on it is too."""
 
     platforms: "Platforms"
     shape: Shape
+    referrers: bool = False
 
 
 def places(images: Sequence[Image], target: Target) -> list[tuple[Image, Place]]:
@@ -79,7 +80,7 @@ def plan_sync(name: str, digest: str, placed: Sequence[tuple[Image, Place]], wis
     images: dict[str, ImageJob] = {}
     deliveries: dict[str, Delivery] = {}
     for image, place in placed:
-        job = ImageJob(str(image.source), wish.platforms)
+        job = ImageJob(str(image.source), wish.platforms, wish.referrers)
         images[job.key] = job
         transport, path, name = _parts(place)
         delivery = Delivery(transport, path, (Member(job.key, bounded(wish.shape, transport), name),))

@@ -1,0 +1,190 @@
+"""``run`` and ``sync`` with referrers: planned, kept in checkpoints, written, verified and reported as images are."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.clients import client
+from support.command import command
+from support.images import make_image, make_multi, write_layout
+from support.peers import upload
+from support.referring import SBOM, SIGNATURE, dashed, list_of, make_cosign, make_referrer
+from support.registry_server import RegistryServer, running
+
+IMAGE = make_multi("in a run", docker=False)
+SIGNED = make_referrer(IMAGE, SIGNATURE, b"signature in a run")
+MADE_OF = make_referrer(IMAGE.children[0], SBOM, b"sbom in a run")
+COSIGN = make_cosign(b"cosign in a run")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RegistryServer]:
+    with running(tmp_path / "registry", access_log=True) as registry:
+        upload(registry, "from/app", "v1", IMAGE)
+        upload(registry, "from/app", dashed(IMAGE), list_of(SIGNED))
+        upload(registry, "from/app", dashed(IMAGE.children[0]), list_of(MADE_OF))
+        upload(registry, "from/app", dashed(IMAGE, ".sig"), COSIGN)
+        yield registry
+
+
+def batch(folder: Path, registry: RegistryServer, *images: dict[str, object], **defaults: object) -> None:
+    document = {
+        "version": 1,
+        "defaults": {"referrers": True, **defaults},
+        "images": list(images),
+        "registries": {registry.name: {"tls-verify": False}},
+    }
+    (folder / "batch.json").write_text(json.dumps(document))
+
+
+def run(folder: Path, *words: str, code: int = 0) -> str:
+    done = command(folder, "run", "batch.json", "--progress=none", *words)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stderr
+
+
+def report(folder: Path) -> list[Any]:
+    images: list[Any] = json.loads((folder / "runs/batch/report.json").read_bytes())["images"]
+    return images
+
+
+def entries(layout: Path) -> set[str]:
+    return {entry["digest"] for entry in json.loads((layout / "index.json").read_bytes())["manifests"]}
+
+
+def test_a_run_takes_referrers_to_every_place_that_can_hold_them_and_reports_the_rest(
+    tmp_path: Path, server: RegistryServer
+) -> None:
+    to = ["oci:out:{repository}:{tag}", f"docker://{server.name}/to/app:{{tag}}", "oci-archive:out.tar:app:v1", "dir:d"]
+    batch(tmp_path, server, {"from": f"docker://{server.name}/from/app:v1", "to": to})
+    said = run(tmp_path)
+    assert "3 referrers left behind" in said
+    assert entries(tmp_path / "out") == {str(one.digest) for one in (IMAGE, SIGNED, MADE_OF, COSIGN)}
+    lines = {line["destination"].partition(":")[0]: line for line in report(tmp_path)}
+    for transport in ("oci", "docker", "oci-archive"):
+        found = {
+            (one["subject"], one["manifest"]["digest"], one.get("tag", "")) for one in lines[transport]["referrers"]
+        }
+        assert found == {
+            (str(IMAGE.digest), str(SIGNED.digest), ""),
+            (str(IMAGE.children[0].digest), str(MADE_OF.digest), ""),
+            (str(IMAGE.digest), str(COSIGN.digest), dashed(IMAGE, ".sig")),
+        }
+        assert lines[transport]["left-behind"] == []
+    assert {one["why"] for one in lines["dir"]["left-behind"]} == {"dir: has no place for it"}
+    assert lines["dir"]["referrers"] == []
+    there = client(server.name)
+    assert there.get_manifest("to/app", dashed(IMAGE, ".sig")).digest == COSIGN.digest
+    assert str(MADE_OF.digest).encode() in there.get_manifest("to/app", dashed(IMAGE.children[0])).raw
+    assert "left behind" in command(tmp_path, "report", "runs/batch").stdout
+
+
+def test_verify_of_a_run_reads_its_referrers_and_finds_one_untied(tmp_path: Path, server: RegistryServer) -> None:
+    batch(tmp_path, server, {"from": f"docker://{server.name}/from/app:v1", "to": ["oci:out:app:{tag}"]})
+    run(tmp_path)
+    assert command(tmp_path, "verify", "runs/batch").returncode == 0
+    content = next(digest for digest, raw in SIGNED.blobs.items() if raw.startswith(b"signature"))
+    path = tmp_path / "out/blobs/sha256" / content.hex
+    sound = path.read_bytes()
+    os.chmod(path, 0o644)
+    path.write_bytes(sound.upper())
+    done = command(tmp_path, "verify", "runs/batch")
+    assert (done.returncode, str(content) in done.stderr) == (1, True)
+    path.write_bytes(sound)
+    index = json.loads((tmp_path / "out/index.json").read_bytes())
+    index["manifests"] = [one for one in index["manifests"] if one["digest"] != str(SIGNED.digest)]
+    (tmp_path / "out/index.json").write_text(json.dumps(index))
+    done = command(tmp_path, "verify", "runs/batch")
+    assert (done.returncode, "nothing ties it" in done.stderr) == (1, True)
+
+
+def test_a_refresh_notices_what_hangs_anew_on_an_image_that_did_not_change(
+    tmp_path: Path, server: RegistryServer
+) -> None:
+    batch(tmp_path, server, {"from": f"docker://{server.name}/from/app:v1", "to": ["oci:out:app:{tag}"]})
+    run(tmp_path)
+    assert "0 images changed" in run(tmp_path, "--refresh")
+    late = make_referrer(IMAGE, SBOM, b"attached later")
+    upload(server, "from/app", dashed(IMAGE), list_of(SIGNED, late))
+    run(tmp_path)
+    assert str(late.digest) not in entries(tmp_path / "out")
+    assert "1 images changed" in run(tmp_path, "--refresh")
+    assert str(late.digest) in entries(tmp_path / "out")
+
+
+def test_a_run_that_was_stopped_does_not_ask_again_what_hangs_on_an_image(
+    tmp_path: Path, server: RegistryServer
+) -> None:
+    # The destination is in the way, so that the run ends after all was fetched.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/stranger").write_text("not a layout")
+    batch(tmp_path, server, {"from": f"docker://{server.name}/from/app:v1", "to": ["oci:out:app:{tag}"]})
+    run(tmp_path, code=1)
+    (tmp_path / "out/stranger").unlink()
+    before = len(server.requests())
+    run(tmp_path)
+    assert len(server.requests()) == before
+    assert entries(tmp_path / "out") == {str(one.digest) for one in (IMAGE, SIGNED, MADE_OF, COSIGN)}
+
+
+def test_conversion_leaves_behind_what_belongs_to_the_old_digest(tmp_path: Path, server: RegistryServer) -> None:
+    image = make_image("docker in a run")
+    signature = make_referrer(image, SIGNATURE, b"of the docker manifest")
+    upload(server, "docker/app", "v1", image)
+    upload(server, "docker/app", dashed(image), list_of(signature))
+    batch(tmp_path, server, {"from": f"docker://{server.name}/docker/app:v1", "to": ["oci:out:app:{tag}"]})
+    run(tmp_path)
+    (line,) = report(tmp_path)
+    (left,) = line["left-behind"]
+    assert (left["manifest"]["digest"], left["subject"]) == (str(signature.digest), str(image.digest))
+    assert left["why"] == f"conversion made {line['new']} of what it belongs to"
+    assert entries(tmp_path / "out") == {line["new"]}
+
+
+def test_a_layout_entry_without_a_name_is_refused_before_anything_starts(
+    tmp_path: Path, server: RegistryServer
+) -> None:
+    batch(tmp_path, server, {"from": f"docker://{server.name}/from/app:v1", "to": ["oci:out"]})
+    assert "give the image a name" in run(tmp_path, code=2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_image_alone_can_say_no_to_the_defaults(tmp_path: Path, server: RegistryServer) -> None:
+    batch(
+        tmp_path,
+        server,
+        {"from": f"docker://{server.name}/from/app:v1", "to": ["oci:out:app:{tag}"], "referrers": False},
+    )
+    run(tmp_path)
+    assert entries(tmp_path / "out") == {str(IMAGE.digest)}
+    assert "referrers" not in report(tmp_path)[0]
+
+
+def test_sync_takes_referrers_into_a_registry_and_notices_new_ones(tmp_path: Path, server: RegistryServer) -> None:
+    words = ("sync", "--src=docker", "--dest=docker", "--all", "--referrers", "--progress=none")
+    plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    ends = (f"{server.name}/from/app:v1", f"{server.name}/mirror")
+    done = command(tmp_path, *words, *plain, *ends)
+    assert done.returncode == 0, done.stderr
+    there = client(server.name)
+    assert there.get_manifest("mirror/app", dashed(IMAGE, ".sig")).digest == COSIGN.digest
+    late = make_cosign(b"attested later")
+    upload(server, "from/app", dashed(IMAGE, ".att"), late)
+    done = command(tmp_path, *words, *plain, *ends)
+    assert done.returncode == 0, done.stderr
+    assert there.get_manifest("mirror/app", dashed(IMAGE, ".att")).digest == late.digest
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--dest=dir"], "no place"), (["--dest=docker", "--remove-signatures"], "--remove-signatures")],
+)
+def test_sync_refuses_what_cannot_be(tmp_path: Path, words: list[str], said: str) -> None:
+    write_layout(tmp_path / "from", {"v1": IMAGE})
+    done = command(tmp_path, "sync", "--src=docker", *words, "--referrers", "localhost:1/a:b", "out")
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert not (tmp_path / "out").exists()
