@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
 from transship.pipeline.compression import Compression, Reader, transcode
-from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, plan_image
+from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, digest_lost, plan_image
 from transship.pipeline.convert.index import rebuild_index
 from transship.pipeline.convert.layers import compression_of
-from transship.pipeline.convert.shape import Shape
+from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
+from transship.pipeline.lifting import lifted
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import UNCOMPRESSED, MediaType
+from transship.pipeline.manifest.media_types import DOCKER_MANIFEST, UNCOMPRESSED, MediaType
 from transship.pipeline.manifest.platform import Platform
-from transship.pipeline.manifest.views import Image, Index, Manifest
+from transship.pipeline.manifest.views import Image, Index, Schema1
 from transship.pipeline.pull import Pull, mismatch
 from transship.pipeline.resolve import select
 from transship.pipeline.store import Store
-from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write
+from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write, size_of
 from transship.pipeline.tree import Selection
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def fetch_blobs(
 
     Raises the first failure after all have ended, so that what came stays for the next call.
     """
-    wanted = [blob for blob in tree.blobs(store, selection) if blob.digest not in leave]
+    wanted = [blob for blob in tree.blobs(store, selection, partial(size_of, source)) if blob.digest not in leave]
     missing = [blob for blob in wanted if not store.has(blob)]
 
     def bring(blob: Descriptor) -> bool:
@@ -214,6 +215,8 @@ class _Converter:
 
     def run(self) -> Conversion:
         for descriptor, manifest in tree.manifests(self._store, self._selection):
+            if isinstance(manifest, Schema1) and keeps_schema1(self._shape):
+                continue
             raw, media_type = (
                 self._index(descriptor, manifest) if isinstance(manifest, Index) else self._image(manifest)
             )
@@ -232,11 +235,17 @@ class _Converter:
         self._losses += losses
         return raw, media_type
 
-    def _image(self, manifest: Manifest) -> tuple[bytes, MediaType]:
-        if not isinstance(manifest, Image):
-            tree.named_blobs(manifest)
-            raise ContentError(f"manifest {manifest.digest}: {manifest.media_type} cannot be converted")
-        plan = plan_image(manifest, self._shape)
+    def _image(self, manifest: Image | Schema1) -> tuple[bytes, MediaType]:
+        shape = self._shape
+        if isinstance(manifest, Schema1):
+            if shape.preserve:
+                raise digest_lost(manifest.digest, manifest.media_type, DOCKER_MANIFEST)
+            # Of v2s1 there is no way back.
+            shape = shape._replace(reversible=False)
+            made = lifted(self._store, manifest, shape.budget, self._pool, keep_tars=shape.layers is Compression.NONE)
+            self._losses += made.losses
+            manifest = made.image
+        plan = plan_image(manifest, shape)
         self._losses += plan.losses
         if self._shape.manifests == "docker" and not manifest.foreign_type:
             self._platforms[manifest.digest] = self._config_view(plan).platform

@@ -91,6 +91,15 @@ class Store:
         except OSError:
             return False
 
+    def size(self, digest: Digest) -> int:
+        """Return the size in bytes of a blob here; raises `LostBlobError` where there is none."""
+        try:
+            return os.stat(self._final(digest)).st_size
+        except OSError as error:
+            raise LostBlobError(
+                f"blob {digest} is not in the store {self.root}", advice="run again to fetch it"
+            ) from error
+
     def get(self, wanted: Descriptor) -> FileBlob:
         """Return the blob.
 

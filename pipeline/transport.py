@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import TransportError
+from transship.pipeline.errors import ContentError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.referrer import Referrer
@@ -71,6 +71,21 @@ class Referring(Protocol):
 
     def has_referrer(self, referrer: Referrer) -> bool:
         """Say whether ``referrer`` is tied to its subject there, as a reader would find it; raises as `referrers`."""
+
+
+@runtime_checkable
+class SizesBlobs(Protocol):
+    """A Source whose medium may hold v2s1 manifests, which do not say how large their layers are."""
+
+    def blob_size(self, digest: Digest) -> int:
+        """Return the size of a blob in bytes, as the medium says; raises as `Source.manifest`."""
+
+
+def size_of(source: Source, digest: Digest) -> int:
+    """Return the size of a blob that a v2s1 manifest of ``source`` names; raises as `Source.manifest`."""
+    if not isinstance(source, SizesBlobs):
+        raise ContentError(f"layer {digest}: a v2s1 manifest, where none can be")
+    return source.blob_size(digest)
 
 
 class StoredBlob(Protocol):

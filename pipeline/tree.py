@@ -1,13 +1,13 @@
 """The tree of an image in a store: its manifests, down to the blobs they name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
+from transship.pipeline.manifest.media_types import DOCKER_LAYER_GZIP, MANIFESTS, MediaType
 from transship.pipeline.manifest.views import Image, Index, Manifest, Schema1, parse
 from transship.pipeline.store import Store
 
@@ -17,6 +17,10 @@ _MOST_KEPT: Final = 256
 _LARGEST_KEPT: Final = 64 << 10
 # Each stage of an image looks at its manifest again.
 _views: dict[tuple[Digest, MediaType], Manifest] = {}
+
+
+SizeOf: TypeAlias = Callable[[Digest], int]
+"""Returns the size of a blob in bytes."""
 
 
 class Selection(NamedTuple):
@@ -59,32 +63,27 @@ def manifests(store: Store, selection: Selection) -> Iterator[tuple[Descriptor, 
     yield from _below(store, selection, selection.root, set(), 0)
 
 
-def blobs(store: Store, selection: Selection) -> Iterator[Descriptor]:
+def blobs(store: Store, selection: Selection, size_of: SizeOf | None = None) -> Iterator[Descriptor]:
     """Yield every config and layer below ``selection`` once, in the order of the manifests.
 
-    Foreign layers with URLs are left out: registries do not hold them.
+    Foreign layers with URLs are left out: registries do not hold them. ``size_of`` says what v2s1 manifests
+    do not; the store does, where it has the layers.
     """
     seen: set[Digest] = set()
     for _, manifest in manifests(store, selection):
-        for blob in named_blobs(manifest):
+        for blob in named_blobs(manifest, size_of or store.size):
             if blob.digest not in seen and not blob.is_elsewhere:
                 seen.add(blob.digest)
                 yield blob
 
 
-def named_blobs(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """Return the blobs that a manifest names itself.
-
-    Raises:
-        ContentError: it is v2s1, whose layers have no sizes.
-    """
+def named_blobs(manifest: Manifest, size_of: SizeOf) -> tuple[Descriptor, ...]:
+    """Return the blobs that a manifest names itself; ``size_of`` says what v2s1 manifests do not, and its errors."""
     if isinstance(manifest, Image):
         return manifest.blobs
     if isinstance(manifest, Schema1):
-        raise ContentError(
-            f"manifest {manifest.digest} is Docker schema 1, deprecated since 2015 and not converted yet",
-            advice="push the image anew with a current client",
-        )
+        digests = dict.fromkeys(layer.digest for layer in manifest.layers)
+        return tuple(Descriptor(DOCKER_LAYER_GZIP, digest, size_of(digest)) for digest in digests)
     return tuple(entry for entry in manifest.manifests if entry.media_type not in MANIFESTS)
 
 

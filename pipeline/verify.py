@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest, VerifyingReader
@@ -10,7 +11,7 @@ from transship.pipeline.errors import ContentError, NotFoundError, TransportErro
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Image, Index, Manifest
-from transship.pipeline.transport import Source
+from transship.pipeline.transport import Source, size_of
 from transship.pipeline.tree import MAX_NESTING, named_blobs
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class _Walk:
             return
         try:
             view = self.source.manifest(wanted.digest)
-            blobs = named_blobs(view)
+            blobs = named_blobs(view, partial(size_of, self.source))
         except (ContentError, TransportError) as error:
             self.note(wanted.digest, error)
             return

@@ -32,6 +32,7 @@ ORDER = (
     "convert",
     "tar_sizes",
     "resolve",
+    "lifting",
     "copy",
     "referrers",
     "verify",

@@ -37,7 +37,7 @@ from transship.pipeline.registry.registries import Registries
 from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
-from transship.pipeline.transport import Sink, Source, WrongSizeError
+from transship.pipeline.transport import Sink, Source, WrongSizeError, size_of
 from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
@@ -119,7 +119,8 @@ def _copy(
         hanging = _hanging(source, store, selection) if options.referrers else Found()
         kept = selection.kept if selection.sparse else None
         through = passing(store, selection, form)
-        pool = _threads(store, selection, opened, options.image_parallel_copies or _AT_ONCE)
+        known = sum(blob.size for blob in blobs(store, selection, partial(size_of, source)))
+        pool = _threads(store, known, opened, options.image_parallel_copies or _AT_ONCE)
         fetch_blobs(source, store, selection, pool, leave=through)
         fetch(source, store, hanging.referrers, pool)
         converted = partial(convert, store, selection, form, pool, source)
@@ -201,9 +202,9 @@ def _into_archive(
     return made
 
 
-def _threads(store: Store, selection: Selection, opened: ExitStack, at_once: int) -> "Executor | None":
-    """Return threads for the layers, ended with ``opened``; None for a small image, which is done before they are."""
-    if sum(blob.size for blob in blobs(store, selection)) < SMALL_BLOB:
+def _threads(store: Store, size: int, opened: ExitStack, at_once: int) -> "Executor | None":
+    """Return threads for the layers, ended with ``opened``; None for one of small ``size``, which is done before."""
+    if size < SMALL_BLOB:
         return None
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 

@@ -43,6 +43,11 @@ class Shape(NamedTuple):
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
+def keeps_schema1(shape: Shape) -> bool:
+    """Say whether a Docker v2s1 image stays what it is: it cannot be repacked, and no archive or engine takes it."""
+    return shape.manifests == "keep" and shape.layers is None and not shape.single
+
+
 def bounded(wish: Shape, transport: str) -> Shape:
     """Return ``wish`` as far as ``transport`` can hold it.
 

@@ -64,6 +64,11 @@ class DirectorySource:
         """Open a blob, as `Source.blob` says."""
         return open_regular(self._path / file_name(wanted.digest), start)
 
+    def blob_size(self, digest: Digest) -> int:
+        """Return the size of a blob's file, as `SizesBlobs.blob_size` says."""
+        with open_regular(self._path / file_name(digest)) as stream:
+            return os.fstat(stream.fileno()).st_size
+
     def close(self) -> None:
         """Nothing is kept open."""
 

@@ -4,11 +4,12 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.errors import TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import DockerReference
-from transship.pipeline.registry.client import RegistryClient
+from transship.pipeline.registry.client import RegistryClient, Request, pull_scope
 from transship.pipeline.registry.referrers import leads_to, referrers
 
 
@@ -18,6 +19,7 @@ class DockerSource:
     def __init__(self, client: RegistryClient, reference: DockerReference) -> None:
         self._client = client
         self._reference = reference
+        self._sizes: dict[Digest, int] = {}
 
     def manifest(self, instance: Digest | None = None) -> Manifest:
         """Return the manifest; a digest in the reference wins over its tag. See `transport.Source`."""
@@ -35,6 +37,19 @@ class DockerSource:
     def has_referrer(self, referrer: Referrer) -> bool:
         """Ask the registry for one; see `transport.Referring`."""
         return leads_to(self._client, self._reference.repository, referrer)
+
+    def blob_size(self, digest: Digest) -> int:
+        """Ask how large a blob is, once; see `transport.SizesBlobs`."""
+        if digest not in self._sizes:
+            repository = self._reference.repository
+            answer = self._client.ask(repository, pull_scope(repository), Request("HEAD", f"blobs/{digest}"))
+            length = answer.headers.get("Content-Length", "")
+            if answer.status != 200:
+                raise answer.error()
+            if not length.isdigit():
+                raise TransportError(f"{answer}: does not say how large the blob is")
+            self._sizes[digest] = int(length)
+        return self._sizes[digest]
 
     def close(self) -> None:
         """Do nothing: the client belongs to `Registries`."""

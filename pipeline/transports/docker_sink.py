@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import IMAGES, INDEXES
+from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
@@ -27,7 +27,7 @@ class DockerSink:
     manifests that no tag leads to, which the registry's garbage collection knows and the next try finds.
     """
 
-    accepts: Final = IMAGES | INDEXES
+    accepts: Final = MANIFESTS
 
     def __init__(
         self,

@@ -45,15 +45,20 @@ def running(
     password: str = "",
     certificate: tuple[Path, Path] | None = None,
     access_log: bool = False,
+    schema1: bool = False,
 ) -> Iterator[RegistryServer]:
-    """Run a registry that keeps its data in ``folder``; with ``certificate`` (chain, key) it speaks TLS."""
+    """Run a registry that keeps its data in ``folder``; with ``certificate`` (chain, key) it speaks TLS.
+
+    With ``schema1`` it takes Docker's v2s1 manifests.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         raise RuntimeError("docker-registry is not installed; these tests need it (apt install docker-registry)")
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yml"
-    config.write_text(json.dumps(_config(folder, port, user, password, certificate, access_log)))
+    made = _config(folder, port, user, password, certificate, access_log)
+    config.write_text(json.dumps(made | {"compatibility": {"schema1": {"enabled": schema1}}}))
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen([program, "serve", str(config)], stdout=stream, stderr=stream)
