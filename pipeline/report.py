@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -23,9 +23,21 @@ _STEPS: Final[tuple[tuple[str, State], ...]] = (
 )
 
 
+class Change(NamedTuple):
+    """One entry of the digest map: what became of a manifest, config or layer; ``media_type`` is that of the new."""
+
+    kind: str
+    old: str
+    new: str
+    media_type: str
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One image at one destination; digests are empty until they are known, sizes are bytes."""
+    """One image at one destination; digests are empty until they are known, sizes are bytes.
+
+    ``codec`` is what packed the layers that were repacked: library, version and level.
+    """
 
     source: str
     destination: str
@@ -34,7 +46,8 @@ class Line:
     new: str
     bytes: int
     seconds: float
-    changes: int
+    changes: tuple[Change, ...]
+    codec: str
     losses: tuple[str, ...]
     task: str
     error: str
@@ -47,6 +60,10 @@ class Line:
     def document(self) -> Object:
         """Return the JSON object of one image in ``report.json``."""
         losses: list[Json] = list(self.losses)
+        changes: list[Json] = [
+            {"kind": change.kind, "old": change.old, "new": change.new, "mediaType": change.media_type}
+            for change in self.changes
+        ]
         made: Object = {
             "source": self.source,
             "destination": self.destination,
@@ -55,7 +72,7 @@ class Line:
             "new": self.new,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
-            "changes": self.changes,
+            "changes": changes,
             "losses": losses,
         }
         if self.hanging is not None:
@@ -63,6 +80,8 @@ class Line:
             made |= {"referrers": found["referrers"], "left-behind": found["left"]}
         if self.kept is not None:
             made["kept"] = [str(digest) for digest in self.kept]
+        if self.codec:
+            made["codec"] = self.codec
         if self.error:
             made["error"] = {"task": self.task, "message": self.error, "retriable": self.retriable}
         return made
@@ -106,6 +125,7 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -
     error = {} if state == "verified" else _object(f"{root}/{key}/{ERROR}") or _object(f"{folder}/{ERROR}")
     made = records.get("ConvertMediaTypes", {})
     losses, changes = made.get("losses"), made.get("changes")
+    listed = changes if isinstance(changes, list) else []
     return Line(
         source=plan.images[member.image].source,
         destination=delivery.reference(member),
@@ -114,7 +134,8 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -
         new=_text(_inner(made, "root").get("digest")),
         bytes=int(_number(records.get("FetchBlobs", {}).get("bytes"))),
         seconds=seconds,
-        changes=len(changes) if isinstance(changes, list) else 0,
+        changes=tuple(_change(change) for change in listed if isinstance(change, dict)),
+        codec=_text(made.get("codec")),
         losses=tuple(_text(loss) for loss in losses) if isinstance(losses, list) else (),
         task=_text(error.get("task")),
         error=_text(error.get("message")),
@@ -139,6 +160,12 @@ def _kept(records: Mapping[str, Object]) -> tuple[Digest, ...] | None:
         return tuple(Digest.parse(str(one)) for one in kept) if isinstance(kept, list) else None
     except ContentError:
         return None
+
+
+def _change(change: Object) -> Change:
+    old, new = _inner(change, "old"), _inner(change, "new")
+    found = (change.get("kind"), old.get("digest"), new.get("digest"), new.get("mediaType"))
+    return Change(*map(_text, found))
 
 
 def _object(path: str) -> Object:

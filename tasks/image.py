@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import luigi
 
+from transship.pipeline.compression.codecs import codec
 from transship.pipeline.copy import Change, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -172,9 +173,12 @@ class ConvertMediaTypes(_ImageStep):
     def perform(self) -> Result:
         """Convert; the store keeps the source's bytes too."""
         selection = self.requires().requires().selection()
-        made = convert(self.workspace.store, selection, self.workspace.shapes[self.shape], self.workspace.pool)
+        shape = self.workspace.shapes[self.shape]
+        made = convert(self.workspace.store, selection, shape, self.workspace.pool)
+        repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)
         return {
             "root": made.root.to_document(),
+            "codec": codec(shape.layers, shape.level) if repacked and shape.layers else "",
             "changes": [_change(change) for change in made.changes],
             "losses": list(made.losses),
         }

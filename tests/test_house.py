@@ -42,6 +42,7 @@ ORDER = (
     "planning",
     "sync",
     "report",
+    "rewrite",
     "serve",
     "cli",
 )

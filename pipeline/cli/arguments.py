@@ -45,6 +45,17 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
     parser.add_argument("--html", metavar="FILE", default="", help="write a self-contained page")
+    parser.add_argument(
+        "--rewrite",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="show what changes in these files (Kubernetes, Compose, Dockerfile, list) by the images' new references",
+    )
+    parser.add_argument("--in-place", action="store_true", help="with --rewrite: write them too")
+    parser.add_argument(
+        "--to", metavar="PREFIX", default="", help="with --rewrite: of several destinations those that begin so"
+    )
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:

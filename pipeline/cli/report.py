@@ -7,14 +7,20 @@ from pathlib import Path
 
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.cli.progress import size
+from transship.pipeline.cli.rewriting import rewrite_files
 from transship.pipeline.disk import write_durably
+from transship.pipeline.errors import UsageError
 from transship.pipeline.report import Line, fold, report
 
 
 def perform(options: argparse.Namespace) -> int:
-    """Print the report; return 1 where an image is not verified, else 0."""
+    """Print the report, return 1 where an image is not verified, else 0; or rewrite files by it."""
     root, plan = open_run(options.run)
     lines = list(fold(root, plan))
+    if options.rewrite:
+        return rewrite_files(options.rewrite, lines, options.to, write=options.in_place)
+    if options.in_place or options.to:
+        raise UsageError("report: --in-place and --to go with --rewrite", advice="name the files after --rewrite")
     if options.html:
         write_durably(Path(options.html), _page(plan.name, lines).encode())
     elif options.json:
@@ -29,7 +35,7 @@ def _print(lines: list[Line]) -> None:
         print(f"{line.state}: {line.source} -> {line.destination}")
         if line.new:
             print(f"  {line.old} -> {line.new}" if line.new != line.old else f"  {line.old} (unchanged)")
-        print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {line.changes} digests or media types changed")
+        print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {len(line.changes)} digests or media types changed")
         for loss in line.losses:
             print(f"  lost: {loss}")
         for referrer in line.hanging.referrers if line.hanging else ():
