@@ -44,7 +44,8 @@ def rebuild_index(
     if sparse:
         raise ContentError(
             f"index {index.digest}: it must change, and so would images that are not copied",
-            advice="say --strip-removed-platforms, or write to dir: or docker:// without another format",
+            advice="say --strip-removed-platforms (in a batch file: no sparse), or write to dir: or docker:// "
+            "without another format",
         )
     if shape.preserve:
         raise digest_lost(index.digest, index.media_type, media_type)

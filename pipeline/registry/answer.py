@@ -38,6 +38,14 @@ class Answer:
         """Whether a web page came where a registry was expected."""
         return self.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml"))
 
+    @property
+    def codes(self) -> frozenset[str]:
+        """The codes of the registry's own errors."""
+        try:
+            return frozenset(str(item.get("code")) for item in json.loads(self.body).get("errors"))
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            return frozenset()
+
     def error(self) -> TransportError:
         """Return the error that this answer, not one of success, stands for."""
         said = "" if self.is_html else _errors(self.body)

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import DeniedError
+from transship.pipeline.errors import DeniedError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.referrer import subject_of
-from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.manifest.views import Index, Manifest
+from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.client import AGENT, RegistryClient, Request
 from transship.pipeline.registry.referrers import attach
 from transship.pipeline.registry.upload import Upload, check_digest, push_scope
 from transship.pipeline.transport import StoredBlob
 
 _ACCEPT = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
+
+
+_LACKING = frozenset({"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
 
 
 class Push:
@@ -84,7 +88,7 @@ class Push:
             headers = {**AGENT, "Content-Type": manifest.media_type}
             answer = self._client.ask(self._repository, self._scope, Request("PUT", target, headers, body=manifest.raw))
             if answer.status not in (200, 201, 202):
-                raise answer.error()
+                raise _refusal(answer, manifest)
             check_digest(answer, manifest.digest)
             listed = answer.headers.get("OCI-Subject", "")
         if subject and listed != str(subject):
@@ -98,3 +102,15 @@ class Push:
         upload = Upload(self._client, self._repository, content, lambda: self.has(content.descriptor), self._stopped)
         if source in ("", self._repository) or not upload.mount(source):
             upload.run()
+
+
+def _refusal(answer: Answer, manifest: Manifest) -> TransportError:
+    error = answer.error()
+    if isinstance(manifest, Index) and answer.status < 500 and _LACKING & answer.codes:
+        # Of what an index names, a copy leaves out what it was told to, and nothing else.
+        return TransportError(
+            f"{error.message}: this registry takes no index that names images it does not have",
+            advice="copy all platforms, or leave the others out of the index too: --strip-removed-platforms, "
+            "or in a batch file platforms without sparse",
+        )
+    return error
