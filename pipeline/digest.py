@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from transship.pipeline.errors import ContentError, shown
 
 _HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+ALGORITHMS = frozenset(_HEX_LENGTHS)
 _SHAPE = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)", re.ASCII)
 
 

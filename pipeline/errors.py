@@ -4,10 +4,10 @@ Every message is one line: what was tried, where, why it failed; ``advice`` says
 Foreign text (registry answers, names in archives) goes through `shown` first.
 """
 
-import unicodedata
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Error(Exception):
@@ -75,11 +75,22 @@ def once_found() -> Iterator[None]:
         raise TransportError(error.message, advice=error.advice) from error
 
 
+_PASSWORD: Final = re.compile(r"(docker://[^/@:]+):.*@(?!sha\d{3}:)", re.DOTALL)
+LONGEST_LINE: Final = 4000
+"""Characters of a message that goes to a terminal whole."""
+
+
+def without_password(reference: str) -> str:
+    """Return ``reference`` as `shown` does, but for a password that somebody took a reference to hold."""
+    return shown(_PASSWORD.sub(r"\1:...@", reference))
+
+
 def shown(foreign: str, limit: int = 200) -> str:
-    """Return ``foreign`` fit for a terminal and a log: control characters escaped, cut at ``limit``."""
+    """Return ``foreign`` fit for one line of a terminal and a log, cut at ``limit``.
+
+    What is no printable character is escaped: controls, line ends, what turns the writing direction.
+    """
     text = foreign if len(foreign) <= limit else foreign[:limit] + "..."
     if text.isprintable():
         return text
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

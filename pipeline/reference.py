@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, UsageError, shown
+from transship.pipeline.errors import ContentError, UsageError, shown, without_password
 
 READ_ONLY: Final = ("sif", "tarball")
 """Transports that images come from and never go to."""
@@ -202,7 +202,7 @@ def parse_reference(text: str) -> Reference:
         _refuse_unwritable(rest)
         return _parse_rest(transport, rest)
     except UsageError as error:
-        raise UsageError(f"reference {shown(text)!r}: {error.message}", advice=error.advice) from error
+        raise UsageError(f"reference {without_password(text)!r}: {error.message}", advice=error.advice) from error
 
 
 def _parse_rest(transport: str, rest: str) -> Reference:
@@ -246,7 +246,8 @@ def _named(text: str) -> DockerReference:
     """Split and check ``[host/]repository[:tag][@digest]``, with what is absent left empty."""
     if _IMAGE_ID.fullmatch(text):
         raise UsageError("64 hex digits are an image ID, not a name")
-    rest, at, digest = text.partition("@")
+    rest, at, after = text.partition("@")
+    digest = _digest(after) if at else None  # First: what stands before may be a password.
     host, slash, path = rest.partition("/")
     if not slash or not (set(".:") & set(host) or host == "localhost"):
         host, path = _HUB, rest
@@ -258,7 +259,7 @@ def _named(text: str) -> DockerReference:
         host, path = _HUB, path if "/" in path else f"library/{path}"
     if len(path) > _MAX_REPOSITORY:
         raise UsageError(f"repository of {len(path)} characters", advice=f"at most {_MAX_REPOSITORY} are allowed")
-    return DockerReference(host, path, tag, _digest(digest) if at else None)
+    return DockerReference(host, path, tag, digest)
 
 
 def _check_named(host: str, path: str, text: str) -> None:

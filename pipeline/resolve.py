@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from transship.pipeline import tree
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
@@ -34,7 +35,7 @@ def resolve(source: Source, store: Store, root: Descriptor, wanted: Platforms) -
 
 def fetch_below(source: Source, store: Store, selection: Selection) -> None:
     """Bring the manifests of a selection into the store; raises as `Source.manifest` does."""
-    _fetch_below(source, store, selection, selection.root, 0)
+    _fetch_below(source, store, selection, [(selection.root, 0)])
 
 
 def select(store: Store, root: Descriptor, wanted: Platforms) -> Selection:
@@ -57,16 +58,31 @@ def _keep(store: Store, manifest: Manifest) -> Descriptor:
     return store.put(manifest.raw, manifest.media_type, manifest.digest, durable=False)
 
 
-def _fetch_below(source: Source, store: Store, selection: Selection, node: Descriptor, depth: int) -> None:
-    if not store.has(node):
-        got = _keep(store, source.manifest(node.digest))
-        if (got.size, got.media_type) != (node.size, node.media_type):
-            raise ContentError(
-                f"manifest {node.digest}: its descriptor says {node.media_type} of {node.size} bytes, "
-                f"it is {got.media_type} of {got.size}"
-            )
-    view = tree.load(store, node)
-    if isinstance(view, Index) and depth < tree.MAX_NESTING:
-        for entry in selection.entries(view, node):
-            if entry.media_type in MANIFESTS:
-                _fetch_below(source, store, selection, entry, depth + 1)
+def _fetch_below(source: Source, store: Store, selection: Selection, waiting: list[tuple[Descriptor, int]]) -> None:
+    seen: set[Digest] = set()
+    while waiting:
+        node, depth = waiting.pop()
+        # One manifest named a thousand times, on each of eight levels, is still one.
+        if node.digest in seen:
+            continue
+        seen.add(node.digest)
+        if depth > tree.MAX_NESTING or len(seen) > tree.MAX_MANIFESTS:
+            problem = "nested deeper than" if depth > tree.MAX_NESTING else "more manifests below it than"
+            limit = tree.MAX_NESTING if depth > tree.MAX_NESTING else tree.MAX_MANIFESTS
+            raise ContentError(f"index {selection.root.digest}: {problem} {limit}")
+        _bring(source, store, node)
+        view = tree.load(store, node)
+        if isinstance(view, Index):
+            below = [entry for entry in selection.entries(view, node) if entry.media_type in MANIFESTS]
+            waiting += [(entry, depth + 1) for entry in reversed(below)]
+
+
+def _bring(source: Source, store: Store, node: Descriptor) -> None:
+    if store.has(node):
+        return
+    got = _keep(store, source.manifest(node.digest))
+    if (got.size, got.media_type) != (node.size, node.media_type):
+        raise ContentError(
+            f"manifest {node.digest}: its descriptor says {node.media_type} of {node.size} bytes, "
+            f"it is {got.media_type} of {got.size}"
+        )

@@ -13,6 +13,8 @@ from transship.pipeline.store import Store
 
 MAX_NESTING: Final = 8
 """Indexes inside indexes; real ones have one level."""
+MAX_MANIFESTS: Final = 10_000
+"""Manifests below one root; real ones have some dozens."""
 _MOST_KEPT: Final = 256
 _LARGEST_KEPT: Final = 64 << 10
 # Each stage of an image looks at its manifest again.
@@ -94,6 +96,8 @@ def _below(
         raise ContentError(f"index {selection.root.digest}: nested deeper than {MAX_NESTING}")
     manifest = load(store, node)
     seen.add(node.digest)
+    if len(seen) > MAX_MANIFESTS:
+        raise ContentError(f"index {selection.root.digest}: more than {MAX_MANIFESTS} manifests below it")
     if isinstance(manifest, Index):
         for entry in selection.entries(manifest, node):
             if entry.digest not in seen and entry.media_type in MANIFESTS:

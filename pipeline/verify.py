@@ -12,7 +12,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Image, Index, Manifest
 from transship.pipeline.transport import Source, size_of
-from transship.pipeline.tree import MAX_NESTING, named_blobs
+from transship.pipeline.tree import MAX_MANIFESTS, MAX_NESTING, named_blobs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -97,8 +97,9 @@ class _Walk:
         if wanted.digest in self.done:
             return
         self.done.add(wanted.digest)
-        if depth > MAX_NESTING:
-            self.findings.append(Finding(wanted.digest, "damaged", "indexes nested too deep"))
+        if depth > MAX_NESTING or self.manifests >= MAX_MANIFESTS:
+            why = "indexes nested too deep" if depth > MAX_NESTING else "too many manifests"
+            self.findings.append(Finding(wanted.digest, "damaged", why))
             return
         try:
             view = self.source.manifest(wanted.digest)

@@ -21,7 +21,7 @@ from transship.pipeline.convert.shape import bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, passing, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, UsageError, once_found
+from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
 from transship.pipeline.reference import (
     SINGLE,
     DaemonReference,
@@ -137,9 +137,9 @@ def _copy(
                 put(store, hanging.referrers, sink, place)
                 write(store, made.root, sink, name, kept=kept)
         for loss in made.losses:
-            print(f"transship: lost in conversion: {loss}", file=sys.stderr)
+            print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
         for left in hanging.left:
-            print(f"transship: left behind: {left}", file=sys.stderr)
+            print(f"transship: left behind: {shown(str(left), LONGEST_LINE)}", file=sys.stderr)
         written = opened.enter_context(closing(from_source(destination, registries[1], options.dest_shared_blob_dir)))
         remade = transport in SINGLE
         holds = sink.has if transport == "docker" else None

@@ -70,5 +70,5 @@ def _tags(reference: Reference, registries: Registries) -> list[str] | None:
         # Some registries keep the list from those who may pull, one has no such list at all.
         if "DENIED:" not in error.message and "404 page not found" not in error.message:
             raise
-        print(f"transship: warning: the registry does not list its tags: {error.message}", file=sys.stderr)
+        print(f"transship: warning: the registry does not list its tags: {shown(error.message)}", file=sys.stderr)
         return None

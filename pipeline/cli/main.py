@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from transship.pipeline import __version__
 from transship.pipeline.cli import arguments, global_options
-from transship.pipeline.errors import Error, NotFoundError, UsageError
+from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageError, shown
 
 _COMMANDS: Final = {
     "run": "copy and convert every image of a batch file; run again to resume",
@@ -107,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    # Whatever went into it, it stays one line.
+    print(shown(text, LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from transship.pipeline.cli.folder import open_run
 from transship.pipeline.cli.progress import size
 from transship.pipeline.cli.rewriting import rewrite_files
 from transship.pipeline.disk import write_durably
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import LONGEST_LINE, UsageError, shown
 from transship.pipeline.report import Line, fold, report
 
 
@@ -37,13 +37,14 @@ def _print(lines: list[Line]) -> None:
             print(f"  {line.old} -> {line.new}" if line.new != line.old else f"  {line.old} (unchanged)")
         print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {len(line.changes)} digests or media types changed")
         for loss in line.losses:
-            print(f"  lost: {loss}")
+            print(f"  lost: {shown(loss, LONGEST_LINE)}")
         for referrer in line.hanging.referrers if line.hanging else ():
-            print(f"  with: {referrer}")
+            print(f"  with: {shown(str(referrer), LONGEST_LINE)}")
         for left in line.hanging.left if line.hanging else ():
-            print(f"  left behind: {left}")
+            print(f"  left behind: {shown(str(left), LONGEST_LINE)}")
         if line.error:
-            print(f"  error in {line.task}: {line.error}{' (may pass: run again)' if line.retriable else ''}")
+            again = " (may pass: run again)" if line.retriable else ""
+            print(f"  error in {line.task}: {shown(line.error, LONGEST_LINE)}{again}")
     verified = sum(line.state == "verified" for line in lines)
     print(f"{verified} of {len(lines)} images verified; policy: none")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.cli.progress import Progress, make_progress
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import LONGEST_LINE, UsageError, shown
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.document import dump
 from transship.pipeline.reference import LOCAL
@@ -202,7 +202,8 @@ def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
     bad = [line for line in lines if line.state != "verified"]
     for line in bad[:_SHOWN_FAILURES]:
         retry = " (may pass: run again)" if line.retriable else ""
-        print(f"{line.source} -> {line.destination}: {line.error or 'not done'}{retry}", file=sys.stderr)
+        why = shown(line.error, LONGEST_LINE) or "not done"
+        print(f"{line.source} -> {line.destination}: {why}{retry}", file=sys.stderr)
     if len(bad) > _SHOWN_FAILURES:
         print(f"... and {len(bad) - _SHOWN_FAILURES} more: transship report {root}", file=sys.stderr)
     print(

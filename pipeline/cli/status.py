@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 from transship.pipeline.cli.folder import open_run
+from transship.pipeline.errors import LONGEST_LINE, shown
 from transship.pipeline.report import fold
 
 
@@ -19,6 +20,7 @@ def perform(options: argparse.Namespace) -> int:
         return 0
     for line in lines:
         if line.state != "verified":
-            print(f"{line.state:9} {line.source} -> {line.destination}{': ' + line.error if line.error else ''}")
+            why = f": {shown(line.error, LONGEST_LINE)}" if line.error else ""
+            print(f"{line.state:9} {line.source} -> {line.destination}{why}")
     print(f"{plan.name}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     return 0

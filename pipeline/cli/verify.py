@@ -8,7 +8,7 @@ from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.cli.opened import from_source
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, TransportError, UsageError
+from transship.pipeline.errors import LONGEST_LINE, ContentError, TransportError, UsageError, shown
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.reference import SINGLE, parse_reference
 from transship.pipeline.referrers import refuse_untied
@@ -84,8 +84,8 @@ def _check(target: _Target, registries: Registries, seen: Seen, shared_blobs: st
         finally:
             source.close()
     except (ContentError, TransportError) as error:
-        print(f"{reference}: {error}", file=sys.stderr)
+        print(shown(f"{reference}: {error}", LONGEST_LINE), file=sys.stderr)
         return False
     for finding in walk.findings:
-        print(f"{reference}: {finding.digest} {finding.fault}: {finding.why}", file=sys.stderr)
+        print(shown(f"{reference}: {finding.digest} {finding.fault}: {finding.why}", LONGEST_LINE), file=sys.stderr)
     return not walk.findings

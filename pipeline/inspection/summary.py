@@ -7,7 +7,7 @@ Manifest Version 2, Schema 1" for what its history entries hold.
 from collections.abc import Sequence
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError
+from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.inspection.values import (
     NIL_LIST,
     NIL_MAP,
@@ -104,7 +104,7 @@ def refuse_artifact(image: Image) -> None:
     """Raise `ContentError` for an artifact, whose config is no image config."""
     if not image.is_image:
         raise ContentError(
-            f"manifest {image.digest}: its config is {image.config.media_type}, it is no image",
+            f"manifest {image.digest}: its config is {shown(image.config.media_type)!r}, it is no image",
             advice="--raw shows its manifest",
         )
 

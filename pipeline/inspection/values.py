@@ -12,6 +12,12 @@ from transship.pipeline.errors import ContentError, UsageError, shown
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# What a terminal would obey rather than show, and JSON may leave as it is.
+_OBEYED: Final = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+_CONTROLS: Final = _OBEYED | {code: f"\\x{code:02x}" for code in range(0x20) if chr(code) not in "\n\t"}
 # encoding/json keeps its output safe inside HTML.
 _HTML: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
@@ -102,12 +108,12 @@ def to_json(value: Value, *, indent: int | None = None) -> str:
     """Return the JSON that Go's encoding/json makes: with ``indent`` over lines and safe inside HTML, else compact."""
     plain = _plain(value)
     if indent is None:
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return json.dumps(plain, ensure_ascii=False, indent=indent).translate(_HTML)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).translate(_OBEYED)
+    return json.dumps(plain, ensure_ascii=False, indent=indent).translate(_HTML | _OBEYED)
 
 
 def printed(value: Value) -> str:
-    """Return what ``{{value}}`` prints.
+    """Return what ``{{value}}`` prints, with escapes for controls that a terminal would obey, but for ends of lines.
 
     Raises:
         UsageError: a struct, whose fields are to be named one by one.
@@ -119,7 +125,7 @@ def printed(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | Time):
-        return str(value)
+        return str(value).translate(_CONTROLS)
     if isinstance(value, Mapping):
         return f"map[{' '.join(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
     return f"[{' '.join(printed(item) for item in value)}]"

@@ -5,6 +5,7 @@ Duplicate and case-variant keys are refused because readers disagree about them
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Final, NoReturn, TypeAlias, cast
 
@@ -16,6 +17,10 @@ Object: TypeAlias = dict[str, Json]
 MAX_DOCUMENT: Final = 4 << 20
 """Bytes; what registries accept for a manifest (distribution-spec, "Pushing Manifests")."""
 MAX_DEPTH: Final = 64
+_BYTES_A_COMMA: Final = 16
+_BYTES_A_BRACKET: Final = 32
+"""Of a document as long as its limit no value may be shorter, on average: some bytes of JSON take fifty of memory."""
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_DIGITS: Final = 20
 _FREE_MAPS: Final = frozenset({"annotations", "Labels", "labels", "Volumes", "ExposedPorts"})
 
@@ -25,10 +30,14 @@ def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> Object:
 
     Raises:
         ContentError: over ``limit`` bytes, not UTF-8, a byte order mark, not one JSON object, trailing
-            bytes, duplicate or case-variant keys, NaN, an integer over 20 digits, depth over 64.
+            bytes, duplicate or case-variant keys, NaN, an integer over 20 digits, half a surrogate pair, depth
+            over 64, more values than a manifest of 4 MiB can have a use for.
     """
     if len(raw) > limit:
         raise ContentError(f"{what}: {len(raw)} bytes, over the limit of {limit}")
+    brackets = raw.count(b"{") + raw.count(b"[")
+    if brackets > limit // _BYTES_A_BRACKET or raw.count(b",") > limit // _BYTES_A_COMMA:
+        raise ContentError(f"{what}: too many values for a document")
     try:
         document = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -44,9 +53,11 @@ def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> Object:
     if not isinstance(document, dict):
         raise ContentError(f"{what}: expected a JSON object, got {type(document).__name__}")
     # Counting brackets is an upper bound of the depth, and spares nearly every document the walk.
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+    if brackets > MAX_DEPTH and _depth(document) > MAX_DEPTH:
         raise ContentError(f"{what}: nested deeper than {MAX_DEPTH}")
     _refuse_variants(document, "", what)
+    if _SURROGATE.search(raw):
+        _refuse_surrogates(document, what)
     return cast(Object, document)
 
 
@@ -86,6 +97,14 @@ def _refuse_variants(document: object, parent: str, what: str) -> None:
             if other != key and parent not in _FREE_MAPS:
                 raise ContentError(f"{what}: keys {shown(other)!r} and {shown(key)!r} differ in case alone")
             _refuse_variants(child, key, what)
+
+
+def _refuse_surrogates(document: object, what: str) -> None:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # No UTF-8 can hold it: what one reader replaces another keeps.
+        raise ContentError(f"{what}: holds half a surrogate pair, which is no character") from error
 
 
 def _int(digits: str) -> int:

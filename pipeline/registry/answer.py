@@ -73,6 +73,6 @@ def _errors(body: bytes) -> str:
         listed = json.loads(body).get("errors")
         told = [f"{item.get('code') or ''}: {item.get('message') or ''}" for item in listed[:_MOST_ERRORS]]
         return f" ({shown('; '.join(told))})" if told else ""
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
         text = shown(body[:400].decode("utf-8", "replace").strip())
         return f" ({text})" if text else ""

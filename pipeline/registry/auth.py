@@ -5,15 +5,16 @@ RFC 7617. Credentials and tokens are for the registry's origin and its realm onl
 """
 
 import base64
-import json
+import ipaddress
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from urllib.parse import urlencode
 
-from transship.pipeline.errors import ContentError, DeniedError, TransientError, TransportError, shown
+from transship.pipeline.errors import ContentError, DeniedError, TransientError, TransportError, UsageError, shown
+from transship.pipeline.manifest.document import load
 from transship.pipeline.registry import challenge, http
 from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.challenge import Challenge
@@ -25,6 +26,7 @@ _MAX_TOKEN: Final = 1 << 20
 _DEFAULT_LIFE: Final = 60.0
 """Seconds; the token specification's own default."""
 _LONGEST_MARGIN: Final = 10.0
+_LOGINS_AT_ONCE: Final = 2
 _CLIENT: Final = "transship"
 _FORM: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
@@ -46,11 +48,29 @@ class _Token(NamedTuple):
 class Login:
     """What one registry wants to see in ``Authorization``. Thread-safe.
 
-    A refused login is remembered: the same credentials are not tried again.
+    A refused login is remembered: the same credentials are not tried again. So that this holds for many
+    threads too, one at a time tries them until they were taken once; later a password that was changed
+    meanwhile is refused twice at most by a token server.
     """
 
-    def __init__(self, origin: Origin, lanes: Lanes, find: Callable[[str], Credentials | None], token: str) -> None:
-        """``find`` returns the credentials for a repository; ``token`` is sent as it is instead, where given."""
+    def __init__(
+        self,
+        origin: Origin,
+        lanes: Lanes,
+        find: Callable[[str], Credentials | None],
+        token: str,
+        *,
+        verified: bool = True,
+    ) -> None:
+        """``find`` returns the credentials for a repository; ``token`` is sent as it is instead, where given.
+
+        ``verified`` says that certificates are checked.
+
+        Raises:
+            UsageError: ``token`` is no token.
+        """
+        if token and not _usable(token):
+            raise UsageError("the registry token given holds what no token does", advice="give it without spaces")
         self._origin = origin
         self._lanes = lanes
         self._find = find
@@ -59,6 +79,10 @@ class Login:
         self._tokens: dict[str, _Token] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._refused: dict[Credentials, DeniedError] = {}
+        self._verified = verified
+        self._taken: set[Credentials] = set()
+        self._trial = threading.Lock()
+        self._logins = threading.BoundedSemaphore(_LOGINS_AT_ONCE)
 
     def header(self, repository: str, scope: str) -> str:
         """Return the header for a request to ``repository``; empty before the registry has asked for one.
@@ -97,6 +121,24 @@ class Login:
         if token and token.header == used and token.obtained >= since:
             raise answer.error()
         return self._renewed(repository, scope, _asked(wanted.parameters.get("scope", ""), scope), used).header
+
+    def sent(self, repository: str, header: str, send: Callable[[str], Answer]) -> Answer:
+        """Return the answer that ``send(header)`` gives, alone while it is not known whether the password is right.
+
+        Raises:
+            DeniedError: another thread has found meanwhile that it is wrong.
+        """
+        credentials = self._credentials(repository) if header.startswith("Basic ") else None
+        if credentials is None or credentials in self._taken:
+            return send(header)
+        with self._trial:
+            self._credentials(repository)
+            answer = send(header)
+            if answer.status != 401:
+                self._taken.add(credentials)
+            elif answer.url.origin == self._origin:
+                self._refuse(credentials, answer)
+        return answer
 
     def _choose(self, answer: Answer) -> Challenge | None:
         """Return the challenge to meet; one from where a redirect led is not the registry's."""
@@ -144,6 +186,15 @@ class Login:
         fields = {"scope": scope} if scope else {}
         if "service" in wanted.parameters:
             fields["service"] = wanted.parameters["service"]
+        if credentials is None:
+            return self._token(realm, fields, None)
+        with self._logins if credentials in self._taken else self._trial:
+            self._credentials(repository)
+            token = self._token(realm, fields, credentials)
+        self._taken.add(credentials)
+        return token
+
+    def _token(self, realm: Url, fields: dict[str, str], credentials: Credentials | None) -> _Token:
         now = time.monotonic()
         if credentials and credentials.identity_token:
             answer = self._exchange(realm, fields, credentials.identity_token)
@@ -165,15 +216,29 @@ class Login:
         return http.send(self._lanes, http.Call("POST", realm, _FORM, _MAX_TOKEN, urlencode(form).encode()))
 
     def _realm(self, text: str, credentials: Credentials | None) -> Url:
-        """Return the token server's URL if it may be asked, and with these credentials."""
+        """Return the token server's URL if it may be asked, and with these credentials.
+
+        A registry names its token server itself, so what is kept for the one is meant for the other. That is
+        believed where TLS says who both are; else credentials go to the registry's own origin alone.
+        """
         realm = Url.parse(text)
-        if realm.origin.scheme == "https":
+        if realm.origin == self._origin:
             return realm
-        if self._origin.scheme == "https":
-            raise DeniedError(f"{self._origin}: its token server {realm} is not https; refused")
-        if credentials and realm.origin.host != self._origin.host:
+        what = f"{self._origin}: its token server {realm}"
+        if _is_local(realm.origin.host) and not _is_local(self._origin.host):
+            raise DeniedError(f"{what} is an address of this machine or network; refused")
+        if realm.origin.scheme != "https":
+            if self._origin.scheme == "https":
+                raise DeniedError(f"{what} is not https; refused")
+            if credentials:
+                raise DeniedError(
+                    f"{what} is at another origin without TLS; credentials are not sent there",
+                    advice="serve tokens at the registry's own address, or by TLS",
+                )
+        elif credentials and not self._verified and realm.origin.host != self._origin.host:
             raise DeniedError(
-                f"{self._origin}: its token server {realm} is another host without TLS; credentials are not sent there"
+                f"{what} is another host, whose certificate is not checked; credentials are not sent there",
+                advice="leave out tls-verify=false, and give its authority by cert-dir",
             )
         return realm
 
@@ -195,18 +260,32 @@ def _asked(offered: str, ours: str) -> str:
     return ours if all(covered(one) for one in offered.split()) else offered
 
 
+def _is_local(host: str) -> bool:
+    """Say whether ``host`` is an address, or the name, that means something inside this network alone."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host.partition("%")[0]).is_global
+    except ValueError:
+        return False
+
+
+def _usable(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 def _read_token(answer: Answer, asked_at: float) -> _Token:
     if problem := answer.not_html():
         raise problem
     try:
-        document = json.loads(answer.body)
-        token = document.get("token") or document.get("access_token")
-        life = document.get("expires_in")
-    except (ValueError, AttributeError, RecursionError):
-        # Not chained: the text of a JSON error holds what it was parsing.
+        document = load(answer.body, "token", _MAX_TOKEN)
+    except ContentError:
+        # Not chained: what is wrong with the JSON is told with what is there.
         raise ContentError(f"{answer}: the token server's answer is not a JSON object") from None
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token or " " in token:
+    token = document.get("token") or document.get("access_token")
+    life = document.get("expires_in")
+    if not isinstance(token, str) or not token or not _usable(token):
         raise ContentError(f"{answer}: the token server's answer holds no usable token")
     usable = isinstance(life, (int, float)) and 0 < life < 1 << 31
-    seconds = float(life) if usable else _DEFAULT_LIFE
+    seconds = float(cast("float", life)) if usable else _DEFAULT_LIFE
     return _Token(f"Bearer {token}", time.monotonic(), asked_at + seconds - min(_LONGEST_MARGIN, seconds / 4))

@@ -103,7 +103,9 @@ class AuthFile(NamedTuple):
         # Where it is a link, what it leads to is replaced.
         path = self.path.resolve()
         with at_disk(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Each with that mode: one that others may write to is one whose files they may replace.
+            for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+                folder.mkdir(mode=0o700, exist_ok=True)
         with _locked(path.parent):
             document = load_auth_file(path) if path.exists() else {}
             before = json.dumps(document)

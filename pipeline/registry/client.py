@@ -3,7 +3,6 @@
 What comes back is untrusted but for manifests asked for by digest, which are checked here.
 """
 
-import json
 import re
 import threading
 import time
@@ -28,6 +27,7 @@ from transship.pipeline.registry.body import BlobBody
 from transship.pipeline.registry.credentials import Credentials
 from transship.pipeline.registry.lanes import Lanes
 from transship.pipeline.registry.origin import Origin, Url
+from transship.pipeline.registry.pages import TAG, all_tags, next_page
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.registry.span import check_span
 from transship.pipeline.registry.whereabouts import Whereabouts
@@ -37,11 +37,6 @@ AGENT: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
 _MANIFEST: Final = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
 _JSON: Final = {**AGENT, "Accept": "application/json"}
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
-_LINK: Final = re.compile(r"\s*<([^<>]*)>([^,]*)")
-_NEXT: Final = re.compile(r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)", re.IGNORECASE)
-_PAGE: Final = 1000
-_MAX_PAGES: Final = 10_000
 _HUB_API: Final = "registry-1.docker.io"
 _ROUNDS: Final = 4
 
@@ -114,9 +109,10 @@ class RegistryClient:
         if media_type not in MANIFESTS or not claimed or not length.isdigit():
             manifest = self.get_manifest(repository, reference)
             return Descriptor(manifest.media_type, manifest.digest, len(manifest.raw))
-        digest = Digest.parse(claimed)
+        digest = _claimed(answer)
+        assert digest is not None
         if isinstance(reference, Digest) and digest != reference:
-            raise ContentError(f"{answer}: asked for {reference}, answers {digest}")
+            raise ContentError(f"{answer}: Docker-Content-Digest: asked for {reference}, answers {digest}")
         return Descriptor(media_type, digest, int(length))
 
     def open_blob(self, repository: str, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
@@ -148,19 +144,16 @@ class RegistryClient:
         """Return all tags, in the registry's order, each once.
 
         Raises:
-            ContentError: a page is malformed.
+            ContentError: a page is malformed, or holds what is no tag.
             TransportError: as `get_manifest`; a next page elsewhere, seen before, or one too many.
         """
-        tags: dict[str, None] = {}
-        target: str | None = f"tags/list?n={_PAGE}"
-        seen: set[str] = set()
-        while target is not None:
+
+        def page(target: str) -> Answer:
             answer = self._ask("GET", repository, target, _JSON, MAX_DOCUMENT)
             _expect(answer, 200)
-            tags.update(dict.fromkeys(_tags(answer)))
-            seen.add(answer.url.target)
-            target = self.next_page(answer, f"/v2/{repository}/", seen)
-        return list(tags)
+            return answer
+
+        return all_tags(page, self._url(f"/v2/{repository}/"))
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         """Delete a manifest, and with it every tag on it.
@@ -209,18 +202,18 @@ class RegistryClient:
         login = self._login or self._connected()
         target = asked.target
         path = f"/v2/{repository}/{target}" if repository else "/v2/"
-        url = target if isinstance(target, Url) else Url(self._origin, path)
+        url = target if isinstance(target, Url) else self._url(path)
         call = http.Call(asked.method, url, asked.headers, asked.limit, asked.body, asked.length, asked.again)
         if url.origin != self._origin:
             return http.send(self._lanes, call)
         began = time.monotonic()
         header = login.header(repository, scope)
-        answer = http.send(self._lanes, call, header)
+        answer = login.sent(repository, header, lambda used: http.send(self._lanes, call, used))
         for _ in range(_ROUNDS):
             if answer.status != 401 or not isinstance(asked.body, bytes | None):
                 break
             header = login.challenged(answer, repository, scope, header, began)
-            answer = http.send(self._lanes, call, header)
+            answer = login.sent(repository, header, lambda used: http.send(self._lanes, call, used))
         return answer
 
     def upload_url(self, answer: Answer) -> Url:
@@ -263,31 +256,24 @@ class RegistryClient:
         scope = pull_scope(repository) if scope is None else scope
         return self.ask(repository, scope, Request(method, target, headers, limit))
 
+    def _url(self, target: str) -> Url:
+        if self._login is None:
+            self._connected()
+        return Url(self._origin, target)
+
     def _connected(self) -> Login:
         """Decide on the scheme, once."""
         with self._lock:
             if self._login is None:
                 if not self._settings.tls_verify:
                     self._origin = probe.choose(self._lanes, self._secure, self._plain)
-                self._login = Login(self._origin, self._lanes, self._find, self._settings.token)
+                verified = self._settings.tls_verify
+                self._login = Login(self._origin, self._lanes, self._find, self._settings.token, verified=verified)
             return self._login
 
     def next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
-        """Return what to ask for after ``answer``, without ``prefix``, None after the last page.
-
-        Raises:
-            TransportError: it is at another origin or not below ``prefix``, was ``seen`` before, or is one too many.
-        """
-        for link in _LINK.finditer(answer.headers.get("Link", "")):
-            if not _NEXT.search(link[2]):
-                continue
-            url = answer.url.join(link[1])
-            if url.origin != self._origin or not url.target.startswith(prefix):
-                raise TransportError(f"{answer}: its next page is elsewhere, at {url}; refused")
-            if url.target in seen or len(seen) >= _MAX_PAGES:
-                raise TransportError(f"{answer}: its pages do not end; gave up after {len(seen)}")
-            return url.target.removeprefix(prefix)
-        return None
+        """Return what to ask for after ``answer``, without ``prefix``; see `pages.next_page`."""
+        return next_page(answer, self._url(prefix), seen)
 
 
 @lru_cache(maxsize=256)
@@ -303,7 +289,7 @@ def pull_scope(repository: str) -> str:
 
 
 def _reference(reference: str | Digest) -> str:
-    if isinstance(reference, str) and not _TAG.fullmatch(reference):
+    if isinstance(reference, str) and not TAG.fullmatch(reference):
         raise UsageError(f"not a tag: {shown(reference)!r}")
     return str(reference)
 
@@ -322,21 +308,17 @@ def _media_type(answer: Answer) -> MediaType:
 def _manifest(answer: Answer, wanted: Digest | None, what: str) -> Manifest:
     raw = answer.body
     manifest = views.parse(raw, _media_type(answer), what)
-    claimed = answer.headers.get("Docker-Content-Digest", "")
-    for digest in (wanted, Digest.parse(claimed) if claimed else None):
+    for digest in (wanted, _claimed(answer)):
         # A signed v2s1 manifest is named by its payload, not by all its bytes.
         if digest and not (isinstance(manifest, Schema1) and manifest.digest == digest):
             digests.check(raw, digest, what)
     return manifest
 
 
-def _tags(answer: Answer) -> list[str]:
+def _claimed(answer: Answer) -> Digest | None:
+    """Return the digest that the registry says, None where it says none."""
+    claimed = answer.headers.get("Docker-Content-Digest", "")
     try:
-        tags = json.loads(answer.body).get("tags")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ContentError(f"{answer}: the list of tags is not a JSON object") from error
-    if tags is None:
-        return []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ContentError(f"{answer}: the list of tags is not a list of names")
-    return tags
+        return Digest.parse(claimed) if claimed else None
+    except ContentError as error:
+        raise ContentError(f"{answer}: Docker-Content-Digest: {error.message}") from error

@@ -57,7 +57,7 @@ def auth_files(environ: Mapping[str, str], authfile: str = "") -> AuthFiles:
 
 
 class CredentialStore:
-    """Finds credentials; reads each file and asks each helper once. Thread-safe."""
+    """Finds credentials; reads each file and asks each helper once, also one that fails. Thread-safe."""
 
     def __init__(self, files: AuthFiles) -> None:
         self._files = files
@@ -65,6 +65,7 @@ class CredentialStore:
         self._documents: list[tuple[Path, Mapping[str, object]]] | None = None
         self._found: dict[tuple[str, str], Credentials | None] = {}
         self._asked: dict[tuple[str, str], Credentials | None] = {}
+        self._failed: dict[tuple[str, str], UsageError] = {}
 
     def find(self, registry: str, repository: str) -> Credentials | None:
         """Return the credentials for ``registry/repository``, None where there are none.
@@ -115,11 +116,17 @@ class CredentialStore:
     def _ask(self, program: str, servers: Sequence[str]) -> Credentials | None:
         for server in servers:
             key = (program, server)
+            if key in self._failed:
+                raise self._failed[key]
             if key not in self._asked:
                 # Few have a helper, and starting a program takes much to import.
                 from transship.pipeline.registry import helper  # noqa: PLC0415
 
-                answer = helper.ask(program, server, self._files.environ)
+                try:
+                    answer = helper.ask(program, server, self._files.environ)
+                except UsageError as error:
+                    self._failed[key] = error
+                    raise
                 self._asked[key] = _from_helper(*answer) if answer else None
             if self._asked[key]:
                 return self._asked[key]

@@ -6,10 +6,12 @@ Helpers are found in absolute folders of PATH only, may take 10 seconds and say 
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -97,7 +99,7 @@ def _run(words: list[str], given: str, server: str, environ: Mapping[str, str], 
         timer = threading.Timer(_TIMEOUT, stop)
         timer.start()
         try:
-            output = _converse(process, given)
+            output = _converse(process, given, time.monotonic() + _TIMEOUT, timed_out)
         finally:
             timer.cancel()
     if timed_out.is_set():
@@ -107,15 +109,26 @@ def _run(words: list[str], given: str, server: str, environ: Mapping[str, str], 
     return process.returncode, output
 
 
-def _converse(process: "subprocess.Popen[bytes]", given: str) -> bytes:
+def _converse(process: "subprocess.Popen[bytes]", given: str, deadline: float, timed_out: threading.Event) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):
         process.stdin.write(given.encode())
         process.stdin.close()
-    output = process.stdout.read(_MAX_OUTPUT + 1)
-    if len(output) > _MAX_OUTPUT:
-        _kill(process)
+    output = b""
+    handle = process.stdout.fileno()
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    # What a helper left behind in a session of its own is not killed with it, and may hold its output open.
+    while len(output) <= _MAX_OUTPUT:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            timed_out.set()
+            break
+        piece = os.read(handle, _MAX_OUTPUT)
+        if not piece:
+            return output
+        output += piece
+    _kill(process)
     return output
 
 

@@ -7,7 +7,7 @@ layout has blobs that nothing names, and no image that lacks one.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from transship.pipeline.digest import Digest, check
+from transship.pipeline.digest import ALGORITHMS, Digest, check
 from transship.pipeline.errors import NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -16,6 +16,7 @@ from transship.pipeline.manifest.views import Image, Index, parse
 from transship.pipeline.transports.files import read_regular
 from transship.pipeline.transports.index_file import index_file
 from transship.pipeline.transports.layout import blob_name
+from transship.pipeline.transports.oci import refuse_links
 
 
 def delete_image(path: Path, name: str, position: int | None, *, shares: bool = False) -> Digest:
@@ -29,6 +30,7 @@ def delete_image(path: Path, name: str, position: int | None, *, shares: bool = 
     Raises:
         NotFoundError: there is no such image, or no layout.
         ContentError: a manifest is damaged, so that nobody knows what it needs; all is as it was.
+        ConflictError: its folders of blobs are links.
         TransportError: the disk refused.
     """
 
@@ -41,6 +43,7 @@ def delete_image(path: Path, name: str, position: int | None, *, shares: bool = 
             left.difference_update(_needed(path, entry, seen))
         return [path / blob_name(digest) for digest in sorted(left)]
 
+    refuse_links(path / "blobs", *(path / "blobs" / name for name in ALGORITHMS))
     return index_file(path).remove(name, position, unneeded)
 
 

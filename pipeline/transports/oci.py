@@ -15,7 +15,7 @@ from transship.pipeline.disk import (
     sync_or_drop,
     write_durably,
 )
-from transship.pipeline.errors import ContentError, NotFoundError
+from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import OCI_MANIFESTS, MediaType
@@ -96,6 +96,7 @@ class OciSink:
         """``blobs`` is where blobs are kept, if not in the layout: a folder that several share."""
         self._path = path
         self._blobs = blobs or path / _BLOBS
+        self._own = () if blobs else (self._blobs,)
         self._roots: list[Root] = []
         self._manifests: list[Path] = []
         self._folders: set[Path] = set()
@@ -126,6 +127,7 @@ class OciSink:
     def discard(self, digest: Digest) -> None:
         """Remove a blob found damaged, as `Sink.discard` says."""
         path = _file(self._blobs, digest)
+        refuse_links(path.parent, *self._own)
         with at_disk(path):
             path.unlink(missing_ok=True)
 
@@ -156,6 +158,7 @@ class OciSink:
     def _blob(self, digest: Digest) -> Path:
         path = _file(self._blobs, digest)
         if path.parent not in self._folders:
+            refuse_links(path.parent, *self._own)
             with at_disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._folders |= {path.parent, path.parent.parent}
@@ -184,6 +187,16 @@ def refuse_unaccepted(media_type: MediaType, accepts: frozenset[MediaType], wher
     """Raise `ContentError` unless ``media_type`` is one that ``where`` can hold."""
     if media_type not in accepts:
         raise ContentError(f"{where} cannot hold {media_type}", advice="convert the image, or choose another format")
+
+
+def refuse_links(*folders: Path) -> None:
+    """Raise `ConflictError` where one is a symbolic link: what is written or removed there would be elsewhere."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise ConflictError(
+                f"{shown(str(folder), 400)} is a symbolic link; nothing is written through it",
+                advice="name where it leads, or keep blobs elsewhere by --dest-shared-blob-dir",
+            )
 
 
 def _file(blobs: Path, digest: Digest) -> Path:

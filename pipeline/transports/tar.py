@@ -24,6 +24,8 @@ BLOCK: Final = 512
 MAX_MEMBERS: Final = 200_000
 MAX_EXTENSION: Final = 1 << 20
 """Bytes of one pax or long-name header; names are all that is read from them."""
+_MAX_NAME: Final = 4096
+"""Bytes of a name or link; longer ones no disk could hold."""
 _MAX_LINKS: Final = 32
 _REMEMBERED: Final = 8
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
@@ -165,6 +167,8 @@ class _Index:
         if header.type in {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE}:
             self._extend(header, data)
             return data + _padded(header.size)
+        if max(len(self._name), len(self._link)) > _MAX_NAME:
+            raise self._damaged(f"a name of {max(len(self._name), len(self._link))} characters, limit {_MAX_NAME}")
         name = _clean(self._name or header.name, self._where)
         size = header.size if self._pax_size is None else self._pax_size
         link = self._link or header.linkname

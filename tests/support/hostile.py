@@ -30,7 +30,10 @@ class Seen:
 
 @dataclass
 class Reply:
-    """One answer. ``reset_after`` sends that many body bytes, then RST; ``short_after`` then FIN."""
+    """One answer. ``reset_after`` sends that many body bytes, then RST; ``short_after`` then FIN.
+
+    Where it is ``endless`` its body goes on for ever with ``filler``; ``unsized`` says no Content-Length.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -38,6 +41,8 @@ class Reply:
     reset_after: int | None = None
     short_after: int | None = None
     endless: bool = False
+    unsized: bool = False
+    filler: bytes = b"x" * 65536
 
 
 Script = Callable[[Seen], Reply]
@@ -50,6 +55,7 @@ class Hostile:
         self.script = script
         self.root = root
         self.seen: list[Seen] = []
+        self.sent = 0
         self.server = _Server(("127.0.0.1", 0), _handler(self))
 
     @property
@@ -120,7 +126,8 @@ def _handler(hostile: Hostile) -> type[BaseHTTPRequestHandler]:
             for name, value in reply.headers.items():
                 for line in value.split("\n"):
                     self.send_header(name, line)
-            if reply.endless:
+            if reply.endless or reply.unsized:
+                self.close_connection = True
                 self.send_header("Connection", "close")
             elif "Content-Length" not in reply.headers:
                 self.send_header("Content-Length", str(len(reply.body)))
@@ -128,8 +135,10 @@ def _handler(hostile: Hostile) -> type[BaseHTTPRequestHandler]:
             cut = reply.reset_after if reply.reset_after is not None else reply.short_after
             if self.command != "HEAD":
                 self.wfile.write(reply.body[:cut])
-            while reply.endless:
-                self.wfile.write(b"x" * 65536)
+                hostile.sent += len(reply.body[:cut])
+            while reply.endless and self.command != "HEAD":
+                self.wfile.write(reply.filler)
+                hostile.sent += len(reply.filler)
             if reply.reset_after is not None:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if cut is not None:
