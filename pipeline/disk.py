@@ -23,6 +23,7 @@ _SCRATCH_NAME: Final = 180
 _GRACE_SECONDS: Final = 0.5
 """What changed later than this is let be: its writer may be about to claim it, or to rename it."""
 _SCRATCH: Final = re.compile(r"\..+\.[0-9a-f]{12}\.partial")
+_SCRATCH_FOLDER: Final = re.compile(r"\.transship-[0-9a-f]{12}")
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT})
@@ -66,6 +67,26 @@ def sync_directory(path: Path | str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def scratch_folder(near: Path) -> Iterator[Path]:
+    """Make a hidden folder in ``near`` for as long as this lasts; those of killed processes are removed first.
+
+    Raises:
+        TransportError: the disk refused.
+    """
+    _sweep(near, _SCRATCH_FOLDER)
+    scratch = near / f".transship-{secrets.token_hex(6)}"
+    with at_disk(scratch):
+        scratch.mkdir(mode=0o700)
+        handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        claim(handle)
+        yield scratch
+    finally:
+        os.close(handle)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def sync_or_drop(handle: int, path: Path | str) -> None:

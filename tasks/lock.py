@@ -14,7 +14,7 @@ from transship.pipeline.errors import ConflictError
 _LOCK: Final = "lock"
 _PLANNING: Final = "planning.lock"
 _POLL_SECONDS: Final = 0.01
-_PATIENCE_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 4.0
 """The processes of a run that was killed end a moment after it, and hold its lock until then."""
 _PLANNING_SECONDS: Final = 600.0
 

@@ -21,7 +21,8 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.tasks.share import Share
 
 _FLUSH_SECONDS: Final = 0.1
-_END_SECONDS: Final = 1.0
+_END_SECONDS: Final = 2.5
+_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @dataclass(slots=True)
@@ -94,10 +95,13 @@ Work: TypeAlias = Callable[[Iterator[int], Teller], None]
 """Does the units drawn, all of them before it returns."""
 
 
-def fan_out(count: int, processes: int, work: Work, on_events: Callable[[Events], bool]) -> None:
+def fan_out(
+    count: int, processes: int, work: Work, on_events: Callable[[Events], bool], stop: Callable[[], None] = lambda: None
+) -> None:
     """Let ``processes`` forks do ``work`` on the units 0 to ``count``; return when all have ended.
 
     ``on_events`` hears what each tells, in this thread; once it returns False no further unit is begun.
+    ``stop`` is called in a fork that ends before its time, as this process did or was interrupted.
 
     Raises:
         KeyboardInterrupt: the forks have ended then, in the middle of what they did.
@@ -109,12 +113,12 @@ def fan_out(count: int, processes: int, work: Work, on_events: Callable[[Events]
     gc.freeze()
     receivers: list[Connection[None, Events]] = []
     children = []
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     share = Share(count)
     try:
         for _ in range(processes):
             receiver, sender = context.Pipe(duplex=False)
-            child = context.Process(target=_live, args=(share, sender, lifeline, hold, work))
+            child = context.Process(target=_live, args=(share, sender, lifeline, hold, work), kwargs={"stop": stop})
             child.start()
             sender.close()
             receivers.append(receiver)
@@ -146,12 +150,22 @@ def _listen(receivers: "list[Connection[None, Events]]", share: Share, on_events
                 share.end()
 
 
-def _live(share: Share, sender: "Connection[Events, None]", lifeline: int, hold: int, work: Work) -> None:
+def _live(
+    share: Share,
+    sender: "Connection[Events, None]",
+    lifeline: int,
+    hold: int,
+    work: Work,
+    *,
+    stop: Callable[[], None],
+) -> None:
     """The life of one fork."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in _SIGNALS:
+        # The first process hears them too, and ends. Not SIG_IGN, which programs begun from here would inherit.
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     os.close(hold)
-    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_die_with, args=(lifeline, stop), daemon=True).start()
     teller = Teller(sender)
     try:
         work(share.draw(), teller)
@@ -162,7 +176,10 @@ def _live(share: Share, sender: "Connection[Events, None]", lifeline: int, hold:
     os._exit(0)
 
 
-def _die_with(lifeline: int) -> None:
+def _die_with(lifeline: int, stop: Callable[[], None]) -> None:
     # Nothing is ever written to it: it ends as the first process ends, however that does.
     os.read(lifeline, 1)
-    os._exit(1)
+    try:
+        stop()
+    finally:
+        os._exit(1)

@@ -92,7 +92,7 @@ class _Run:
             left = (task for number in numbers for task in work[number].tasks(root) if not task.complete())
             driven(left, lambda *_: None)
 
-        fan_out(len(work), processes, live, self._heard)
+        fan_out(len(work), processes, live, self._heard, self._stop_fork)
 
     def share(self, url: str, processes: int) -> None:
         """Work on the plan with all machines that ask the luigid at ``url``, in forks of this process."""
@@ -102,7 +102,11 @@ class _Run:
             own, driven = self._forked(teller, processes)
             share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
 
-        fan_out(0, processes, live, self._heard)
+        fan_out(0, processes, live, self._heard, self._stop_fork)
+
+    def _stop_fork(self) -> None:
+        # In a fork it is that fork's own.
+        Workspace.of(str(self.workspace.root)).stop()
 
     def _forked(self, teller: Teller, processes: int) -> tuple[Workspace, Drive]:
         """Return the run folder as one of ``processes`` forks opens it, and what runs tasks there."""

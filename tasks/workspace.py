@@ -90,6 +90,12 @@ class Workspace:
         """Make everything written so far durable, checkpoints too (sync(2))."""
         os.sync()
 
+    def stop(self) -> None:
+        """End what is under way, in two seconds: ingests keep what they have, uploads are cancelled."""
+        self.store.cancelled.set()
+        self.targets.stop()
+        self.registries.close()
+
     def close(self) -> None:
         """End threads and connections; idempotent."""
         _open.pop(str(self.root), None)

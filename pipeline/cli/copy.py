@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -20,7 +18,7 @@ from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, passing, write
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import at_disk
+from transship.pipeline.disk import at_disk, scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
 from transship.pipeline.reference import (
     SINGLE,
@@ -68,9 +66,7 @@ def perform(options: argparse.Namespace) -> int:
         # One registry asked in one way is one client: one login, one set of connections.
         same = from_settings == to_settings
         targets = registries if same else opened.enter_context(closing(connect({}, to_settings)))
-        with at_disk(near):
-            scratch = Path(tempfile.mkdtemp(prefix=".transship-", dir=near))
-        opened.callback(shutil.rmtree, scratch, ignore_errors=True)
+        scratch = opened.enter_context(scratch_folder(near))
         digest = _copy(source, destination, options, (registries, targets), scratch)
     if options.digestfile:
         with once_found(), at_disk(Path(options.digestfile)):
@@ -120,7 +116,8 @@ def _copy(
         kept = selection.kept if selection.sparse else None
         through = passing(store, selection, form)
         known = sum(blob.size for blob in blobs(store, selection, partial(size_of, source)))
-        pool = _threads(store, known, opened, options.image_parallel_copies or _AT_ONCE)
+        at_once = options.image_parallel_copies or _AT_ONCE
+        pool = _threads(store, known, opened, at_once, registries)
         fetch_blobs(source, store, selection, pool, leave=through)
         fetch(source, store, hanging.referrers, pool)
         converted = partial(convert, store, selection, form, pool, source)
@@ -202,14 +199,24 @@ def _into_archive(
     return made
 
 
-def _threads(store: Store, size: int, opened: ExitStack, at_once: int) -> "Executor | None":
+def _threads(
+    store: Store, size: int, opened: ExitStack, at_once: int, registries: Sequence[Registries]
+) -> "Executor | None":
     """Return threads for the layers, ended with ``opened``; None for one of small ``size``, which is done before."""
     if size < SMALL_BLOB:
         return None
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     pool = ThreadPoolExecutor(at_once, "layer")
-    # After a failure or an interrupt nothing is begun any more, and what runs ends at its next piece.
-    opened.callback(pool.shutdown, cancel_futures=True)
-    opened.callback(store.cancelled.set)
+
+    def end(kind: type[BaseException] | None, *_: object) -> None:
+        # After a failure or an interrupt nothing is begun any more, and what runs ends at its next piece.
+        store.cancelled.set()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # Which a registry that says nothing would not send.
+            for one in registries:
+                one.stop()
+        pool.shutdown(cancel_futures=True)
+
+    opened.push(end)
     return pool

@@ -30,6 +30,10 @@ class TimeUpError(KeyboardInterrupt):
     """``--command-timeout`` has passed; like a Ctrl-C, nothing on the way handles it as a failure of one image."""
 
 
+class TerminatedError(KeyboardInterrupt):
+    """A SIGTERM has come; as clean a stop as a Ctrl-C, as a service manager and a shutdown expect."""
+
+
 def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
     """Add the options to the main parser, or hidden, and without defaults, to that of a ``command``."""
 
@@ -80,7 +84,13 @@ def check(options: argparse.Namespace) -> None:
 
 @contextmanager
 def applied(options: argparse.Namespace) -> Iterator[None]:
-    """Use ``--tmpdir`` and ``--command-timeout`` inside; raises `TimeUpError` there once the time is up."""
+    """Use ``--tmpdir`` and ``--command-timeout`` inside.
+
+    Raises there `TimeUpError` once the time is up, `TerminatedError` on a SIGTERM.
+    """
+    import signal  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, _terminate)
     if options.tmpdir:
         import tempfile  # noqa: PLC0415
 
@@ -88,7 +98,6 @@ def applied(options: argparse.Namespace) -> Iterator[None]:
     if not options.command_timeout:
         yield
         return
-    import signal  # noqa: PLC0415
 
     def stop(*_: object) -> None:
         raise TimeUpError
@@ -99,6 +108,10 @@ def applied(options: argparse.Namespace) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _terminate(*_: object) -> None:
+    raise TerminatedError
 
 
 def _dest(name: str) -> str:

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
 _OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})
 """Commands that skopeo does not have."""
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,11 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("transship: the time of --command-timeout is up; what is done is kept")
         sys.stdout.flush()
         os._exit(1)
-    except KeyboardInterrupt:
-        _say("transship: interrupted; what is done is kept, run the same command to go on")
+    except KeyboardInterrupt as error:
+        told = isinstance(error, global_options.TerminatedError)
+        why = "told to end" if told else "interrupted"
+        _say(f"transship: {why}; what is done is kept, run the same command to go on")
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
         sys.stdout.flush()
-        os._exit(INTERRUPTED)
+        os._exit(TERMINATED if told else INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         try:
             outcome = _work(options, workspace, progress)
         except KeyboardInterrupt:
-            workspace.store.cancelled.set()
+            workspace.stop()
             progress.close()
             raise
         workspace.close()

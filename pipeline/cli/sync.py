@@ -198,7 +198,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
             fail_fast=not request.options.keep_going,
         )
     except KeyboardInterrupt:
-        workspace.store.cancelled.set()
+        workspace.stop()
         raise
     finally:
         progress.close()

@@ -30,6 +30,7 @@ from transship.pipeline.registry.origin import Origin, Url
 from transship.pipeline.registry.pages import TAG, all_tags, next_page
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.registry.span import check_span
+from transship.pipeline.registry.underway import Underway
 from transship.pipeline.registry.whereabouts import Whereabouts
 from transship.pipeline.transport import RangeRefusedError
 
@@ -39,6 +40,7 @@ _JSON: Final = {**AGENT, "Accept": "application/json"}
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _HUB_API: Final = "registry-1.docker.io"
 _ROUNDS: Final = 4
+_STOP_SECONDS: Final = 2.0
 
 
 class Request(NamedTuple):
@@ -70,6 +72,7 @@ class RegistryClient:
         """
         self.registry = registry
         self.whereabouts = Whereabouts()
+        self.uploads = Underway()
         self.without_referrers_api: set[str] = set()
         """Repositories known to have none: each would be asked for every manifest of every image."""
         name = _HUB_API if registry == "docker.io" else registry
@@ -185,8 +188,13 @@ class RegistryClient:
             return False
         return True
 
+    def stop(self) -> None:
+        """End what is under way: uploads are cancelled, which may take two seconds, then all connections are closed."""
+        self.uploads.stop(_STOP_SECONDS)
+        self.close()
+
     def close(self) -> None:
-        """Close idle connections and wake threads that wait; idempotent."""
+        """Close all connections and wake threads that wait; idempotent."""
         self._lanes.close()
 
     def ask(self, repository: str, scope: str, asked: Request) -> Answer:

@@ -5,6 +5,7 @@ What is sent is never chunked: a body comes with its length.
 
 import select
 import socket
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -66,6 +67,7 @@ class Pool:
         self._limit = limit
         self._context = context
         self._idle: list[_Plain] = []
+        self._busy: set[_Plain] = set()
         self._closed = False
 
     def ask(self, request: Request, timeouts: Timeouts) -> Response:
@@ -89,10 +91,14 @@ class Pool:
         return self._exchange(self._connect(timeouts), request, timeouts)
 
     def close(self) -> None:
-        """Close the idle connections and keep none from now on; idempotent."""
+        """Close the idle connections and keep none from now on, and end those in use; idempotent."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+        for connection in list(self._busy):
+            # Who waits for it is woken, and closes it.
+            with suppress(OSError, AttributeError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def __del__(self) -> None:
         self.close()
@@ -142,6 +148,7 @@ class Pool:
 
     def _exchange(self, connection: _Plain, request: Request, timeouts: Timeouts) -> Response:
         answered = False
+        self._busy.add(connection)
         try:
             connection.sock.settimeout(timeouts.answer)
             send_head(connection, self._addressed(request))
@@ -154,9 +161,11 @@ class Pool:
             raise WireError(error) from error
         finally:
             if not answered:
+                self._busy.discard(connection)
                 connection.close()
 
         def done(reusable: bool) -> None:
+            self._busy.discard(connection)
             if reusable and whole:
                 self._keep(connection)
             else:

@@ -51,7 +51,7 @@ class Lanes:
         return lane
 
     def close(self) -> None:
-        """Close idle connections and wake who waits; idempotent."""
+        """Close all connections and wake who waits; idempotent."""
         self.stopped.set()
         for lane in list(self._lanes.values()):
             lane.pool.close()

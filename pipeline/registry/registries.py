@@ -44,6 +44,16 @@ class Registries:
         """Where the Docker Engine is, by the settings or else the user's environment; empty where neither says."""
         return self._default.docker_host or self._environ.get("DOCKER_HOST", "")
 
+    def stop(self) -> None:
+        """End what is under way, as `RegistryClient.stop` does, at all registries at once."""
+        with self._lock:
+            clients = list(self._clients.values())
+        stopping = [threading.Thread(target=client.stop, daemon=True) for client in clients]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+
     def close(self) -> None:
         """Close all clients; idempotent."""
         with self._lock:

@@ -61,7 +61,8 @@ class Upload:
         query = urlencode({"mount": str(self._content.descriptor.digest), "from": source})
         request = Request("POST", f"blobs/uploads/?{query}")
         try:
-            answer = self._client.ask(self._repository, f"{self._scope} {pull_scope(source)}", request)
+            with self._client.uploads.one():
+                answer = self._client.ask(self._repository, f"{self._scope} {pull_scope(source)}", request)
         except DeniedError:
             return False
         if answer.status == 202:
@@ -77,30 +78,35 @@ class Upload:
             TransportError: the registry refuses it.
             InterruptError: it was stopped. The upload is cancelled then, as after every failure.
         """
+        with self._client.uploads.one():
+            try:
+                self._persist()
+            except BaseException:
+                self._cancel()
+                raise
+
+    def _persist(self) -> None:
         failures = 0
-        try:
-            while True:
-                try:
-                    if self._advanced():
-                        return
-                    continue
-                except TransientError as error:
-                    failure = error
-                self._most = PIECE
-                try:
-                    if self._settled():
-                        return
-                except TransientError as error:
-                    failure = error
-                failures = 0 if self._offset > self._best else failures + 1
-                self._best = max(self._best, self._offset)
-                if failures >= _TRIES_WITHOUT_PROGRESS:
-                    raise failure
-                if failures:
-                    self._client.back_off(failures)
-        except BaseException:
-            self._cancel()
-            raise
+        while True:
+            try:
+                if self._advanced():
+                    return
+                continue
+            except TransientError as error:
+                failure = error
+            self._check_stopped()
+            self._most = PIECE
+            try:
+                if self._settled():
+                    return
+            except TransientError as error:
+                failure = error
+            failures = 0 if self._offset > self._best else failures + 1
+            self._best = max(self._best, self._offset)
+            if failures >= _TRIES_WITHOUT_PROGRESS:
+                raise failure
+            if failures:
+                self._client.back_off(failures)
 
     def _advanced(self) -> bool:
         """Send one request's worth; return whether it was the last. Raises `TransientError` where its fate is open."""
@@ -178,7 +184,7 @@ class Upload:
                 self._client.ask(self._repository, self._scope, Request("DELETE", self._url, again=False))
 
     def _check_stopped(self) -> None:
-        if self._stopped() or self._client.closed:
+        if self._stopped() or self._client.uploads.stopped or self._client.closed:
             raise InterruptError("interrupted", advice="run again to go on")
 
 

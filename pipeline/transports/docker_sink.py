@@ -38,6 +38,7 @@ class DockerSink:
     ) -> None:
         """Blobs are mounted from the first of ``sources`` on this registry; pushed on ``pool`` if there is one."""
         self._stopped = threading.Event()
+        self._client = client
         self._push = Push(client, reference.repository, self._stopped.is_set)
         self._where = str(reference)
         same = (source.repository for source in sources if source.registry == reference.registry)
@@ -94,6 +95,10 @@ class DockerSink:
             for manifest, name in self._roots:
                 self._push.put_manifest(manifest, name or manifest.digest)
             return
+        if issubclass(kind, KeyboardInterrupt):
+            # Nobody who interrupts waits until a registry that says nothing has used up its time.
+            self._stopped.set()
+            self._client.stop()
         self._end(list(self._running.values()))
 
     def _wait(self) -> None:
