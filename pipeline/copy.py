@@ -166,15 +166,17 @@ def write(
     *,
     leave: frozenset[Digest] = frozenset(),
     kept: tuple[Digest, ...] | None = None,
+    foreign: bool = False,
 ) -> int:
     """Put the tree under ``root`` into an entered sink: blobs, manifests, the named root last.
 
-    The blobs to ``leave`` are there already; of an index only the entries ``kept`` are put, if given.
+    The blobs to ``leave`` are there already; of an index only the entries ``kept`` are put, if given. Foreign layers
+    are put if ``foreign`` says so.
     Returns the bytes of everything that the tree names, each once.
     """
     selection = Selection(root, kept)
     total = 0
-    for blob in tree.blobs(store, selection):
+    for blob in tree.blobs(store, selection, foreign=foreign):
         if blob.digest not in leave:
             sink.put_blob(store.get(blob))
         total += blob.size

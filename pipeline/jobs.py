@@ -192,6 +192,7 @@ def _shape_document(shape: Shape) -> Json:
         # Only where it is so: older plans, and the keys of what they did, are without it.
         **({"budget": [*shape.budget]} if shape.budget != DEFAULT_BUDGET else {}),
         **{key: True for key in _FLAGS if getattr(shape, key)},
+        **({"foreign": shape.foreign} if shape.foreign else {}),
     }
 
 
@@ -223,6 +224,7 @@ def _shape(item: Mapping[str, object]) -> Shape:
         force=item["force"] is True,
         single=item["single"] is True,
         budget=Budget(*(int(str(bound)) for bound in _items(item.get("budget")))),
+        foreign=item.get("foreign"),  # type: ignore[arg-type] # the schema names the two
         **{key: item.get(key) is True for key in _FLAGS},
     )
 

@@ -69,6 +69,7 @@ def _shape(job: Job, transport: str) -> Shape:
         budget=Budget(wish.max_layer_size, wish.max_layer_ratio),
         reversible=wish.reversible,
         lossless=wish.fail_on_loss,
+        foreign=wish.foreign,
     )
     return bounded(shape, transport)
 

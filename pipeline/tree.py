@@ -65,16 +65,18 @@ def manifests(store: Store, selection: Selection) -> Iterator[tuple[Descriptor, 
     yield from _below(store, selection, selection.root, set(), 0)
 
 
-def blobs(store: Store, selection: Selection, size_of: SizeOf | None = None) -> Iterator[Descriptor]:
+def blobs(
+    store: Store, selection: Selection, size_of: SizeOf | None = None, *, foreign: bool = False
+) -> Iterator[Descriptor]:
     """Yield every config and layer below ``selection`` once, in the order of the manifests.
 
-    Foreign layers with URLs are left out: registries do not hold them. ``size_of`` says what v2s1 manifests
-    do not; the store does, where it has the layers.
+    Foreign layers with URLs are left out, unless ``foreign`` says otherwise: registries do not hold them.
+    ``size_of`` says what v2s1 manifests do not; the store does, where it has the layers.
     """
     seen: set[Digest] = set()
     for _, manifest in manifests(store, selection):
         for blob in named_blobs(manifest, size_of or store.size):
-            if blob.digest not in seen and not blob.is_elsewhere:
+            if blob.digest not in seen and (foreign or not blob.is_elsewhere):
                 seen.add(blob.digest)
                 yield blob
 

@@ -119,13 +119,23 @@ class _Walk:
 
     def blob(self, wanted: Descriptor) -> None:
         """Read one blob to its end."""
-        if wanted.digest in self.done or wanted.is_elsewhere:
+        if wanted.digest in self.done or (wanted.is_elsewhere and not self.held(wanted)):
             return
         self.done.add(wanted.digest)
         if self.pool and (self.holds or wanted.size >= _LARGE):
             self.waiting.append((wanted, self.pool.submit(self.drain, wanted)))
         else:
             self.count(wanted, lambda: self.drain(wanted))
+
+    def held(self, foreign: Descriptor) -> bool:
+        """Say whether a layer that need not be here is."""
+        if self.holds:
+            return False
+        try:
+            with self.source.blob(foreign):
+                return True
+        except (ContentError, TransportError):
+            return False
 
     def drain(self, wanted: Descriptor) -> None:
         """Hash one blob, or ask for it; raise what is wrong with it."""

@@ -4,6 +4,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
+from contextlib import closing
 from typing import ClassVar
 
 import luigi
@@ -12,6 +13,7 @@ from transship.pipeline.compression.codecs import codec
 from transship.pipeline.copy import Change, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
+from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.jobs import Delivery, ImageJob, Member
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json
@@ -174,6 +176,8 @@ class ConvertMediaTypes(_ImageStep):
         """Convert; the store keeps the source's bytes too."""
         selection = self.requires().requires().selection()
         shape = self.workspace.shapes[self.shape]
+        space = self.workspace
+        fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.source)), space.registries)
         made = convert(self.workspace.store, selection, shape, self.workspace.pool)
         repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)
         return {
@@ -242,7 +246,7 @@ class WriteImage(_DeliveryStep):
                 found = made.hanging(place)
                 hanging.append(found.to_document())
                 total += put(store, found.referrers, sink, place)
-                total += write(store, image.root, sink, member.name, kept=image.kept)
+                total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()

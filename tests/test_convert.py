@@ -181,9 +181,17 @@ def test_a_foreign_layer_is_named_among_the_losses(manifests):
     assert plan_image(with_foreign_layer(), Shape(manifests)).losses == lost
 
 
-def test_a_foreign_layer_in_a_docker_archive_is_an_error_that_says_so():
-    with pytest.raises(ContentError, match=r"is foreign, at https://r\.example/base.*copy the image to oci:"):
-        plan_image(with_foreign_layer(), bounded(Shape(), "docker-archive"))
+def test_a_destination_that_must_hold_every_layer_downloads_the_foreign_ones():
+    for transport in ("docker-archive", "docker-daemon", "containers-storage", "dir"):
+        shape = bounded(Shape(), transport)
+        assert shape.downloads
+        assert plan_image(with_foreign_layer(), shape).losses == ()
+    for transport in ("oci", "oci-archive", "docker"):
+        assert not bounded(Shape(), transport).downloads
+        assert bounded(Shape(foreign="download"), transport).downloads
+    assert not bounded(Shape(foreign="keep-urls"), "dir").downloads
+    with pytest.raises(UsageError, match="docker-archive: holds every layer"):
+        bounded(Shape(foreign="keep-urls"), "docker-archive")
 
 
 def test_a_layer_that_oci_cannot_say_is_an_error_that_names_it():
@@ -197,7 +205,8 @@ def test_a_layout_never_gets_docker_manifests():
     with pytest.raises(UsageError, match="OCI manifests only"):
         bounded(Shape("docker"), "oci")
     assert bounded(Shape(), "oci").manifests == "oci"
-    assert bounded(Shape("oci"), "docker-archive") == Shape("docker", layers=Compression.NONE, single=True)
+    plain = Shape("docker", layers=Compression.NONE, single=True, foreign="download")
+    assert bounded(Shape("oci"), "docker-archive") == plain
 
 
 text = st.text(max_size=8)

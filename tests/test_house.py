@@ -30,6 +30,7 @@ ORDER = (
     "transports",
     "inspection",
     "convert",
+    "foreign",
     "tar_sizes",
     "resolve",
     "lifting",

@@ -31,6 +31,7 @@ _WISHES: Final = (
     "layers",
     "level",
     "force",
+    "foreign",
     "max-layer-size",
     "max-layer-ratio",
     "reversible",

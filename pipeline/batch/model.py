@@ -9,6 +9,7 @@ from transship.pipeline.reference import DaemonReference, DockerReference, PathR
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]
+Foreign: TypeAlias = Literal["keep-urls", "download"]
 Layers: TypeAlias = Literal["keep", "gzip", "zstd", "zstd:chunked", "uncompressed"]
 Platforms: TypeAlias = "str | tuple[str, ...]"
 """``all``, ``host``, one ``os/arch[/variant]`` (that image alone), or a tuple of those (an index of them)."""
@@ -20,6 +21,7 @@ Target: TypeAlias = DockerReference | PathReference | DaemonReference | StorageR
 class Wish:
     """The form asked for; ``level`` None is the codec's own, ``force`` repacks what is packed so already.
 
+    ``foreign`` None is as the destination needs.
     ``max_layer_size`` and ``max_layer_ratio`` are those of `compression.Budget`.
     ``reversible`` keeps Docker's manifests for the way back, ``fail_on_loss`` refuses to lose anything.
     """
@@ -29,6 +31,7 @@ class Wish:
     layers: Layers = "keep"
     level: int | None = None
     force: bool = False
+    foreign: Foreign | None = None
     max_layer_size: int = DEFAULT_BUDGET.size
     max_layer_ratio: int = DEFAULT_BUDGET.ratio
     reversible: bool = False

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,6 +20,7 @@ from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
+from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.reference import (
     SINGLE,
     DaemonReference,
@@ -114,12 +115,12 @@ def _copy(
         opened.enter_context(once_found())
         hanging = _hanging(source, store, selection) if options.referrers else Found()
         kept = selection.kept if selection.sparse else None
-        through = passing(store, selection, form)
         known = sum(blob.size for blob in blobs(store, selection, partial(size_of, source)))
         at_once = options.image_parallel_copies or _AT_ONCE
         pool = _threads(store, known, opened, at_once, registries)
-        fetch_blobs(source, store, selection, pool, leave=through)
+        fetch_blobs(source, store, selection, pool, leave=passing(store, selection, form))
         fetch(source, store, hanging.referrers, pool)
+        fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
         converted = partial(convert, store, selection, form, pool, source)
         if isinstance(destination, DockerReference):
             sink = open_sink(destination, pushing._replace(pool=pool))
@@ -132,7 +133,7 @@ def _copy(
             hanging = sort_out(store, hanging, Selection(made.root, kept), made.changed, place)
             with sink:
                 put(store, hanging.referrers, sink, place)
-                write(store, made.root, sink, name, kept=kept)
+                write(store, made.root, sink, name, kept=kept, foreign=form.downloads)
         for loss in made.losses:
             print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
         for left in hanging.left:
@@ -193,7 +194,7 @@ def _into_archive(
             except WrongSizeError:
                 sink.drop()
         made = made or converted()
-        write(store, made.root, sink, destination.name, leave=sink.written)
+        write(store, made.root, sink, destination.name, leave=sink.written, foreign=True)
         for name in names:
             sink.put_manifest(load(store, made.root), name)
     return made

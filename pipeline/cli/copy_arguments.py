@@ -73,7 +73,14 @@ def _form(parser: argparse.ArgumentParser) -> None:
         "--dest-compress-format", choices=("gzip", "zstd", "zstd:chunked"), default="", help="repack the layers"
     )
     parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="gzip 1 to 9, zstd 1 to 20")
+    flag(parser, "--dest-compress-again", help="repack also layers that have the format asked for")
     flag(parser, "--dest-decompress", help="unpack the layers")
+    parser.add_argument(
+        "--foreign",
+        choices=("keep-urls", "download"),
+        default="",
+        help="leave foreign layers at their URLs, or fetch them (default: for dir:, docker-archive:, Docker, Podman)",
+    )
     parser.add_argument(
         "--max-layer-size", metavar="BYTES", type=natural, default=0, help="the most a layer may unpack to (1 TiB)"
     )

@@ -92,11 +92,13 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         options.config,
         layers,
         level,
+        options.dest_compress_again,
         preserve=options.preserve_digests,
         plain=plain,
         budget=Budget(options.max_layer_size or DEFAULT_BUDGET.size, options.max_layer_ratio or DEFAULT_BUDGET.ratio),
         reversible=options.reversible,
         lossless=options.fail_on_loss,
+        foreign=options.foreign or None,
     )
 
 

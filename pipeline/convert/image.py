@@ -4,7 +4,7 @@ Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2"
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from transship.pipeline.chunked.annotations import carried, table_of
 from transship.pipeline.compression import Compression
@@ -18,6 +18,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
 from transship.pipeline.manifest.media_types import (
     DOCKER_MANIFEST,
+    FOREIGN,
     LAYERS,
     OCI_MANIFEST,
     UNCOMPRESSED,
@@ -27,6 +28,9 @@ from transship.pipeline.manifest.media_types import (
     to_oci,
 )
 from transship.pipeline.manifest.views import Image
+
+_OF_BYTES: Final = frozenset({"data", "urls"})
+"""Fields of a descriptor that lead to its bytes, and to no others."""
 
 
 class LayerPlan(NamedTuple):
@@ -91,13 +95,7 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
     what = f"manifest {image.digest}"
     if image.config.size > MAX_DOCUMENT:
         raise ContentError(f"{what}: its config has {image.config.size} bytes, over the limit of {MAX_DOCUMENT}")
-    elsewhere = [(n, layer) for n, layer in enumerate(image.layers) if layer.is_elsewhere]
-    if elsewhere and shape.single:
-        raise ContentError(
-            f"layer {elsewhere[0][1].digest} is foreign, at {shown(elsewhere[0][1].urls[0])} and in no registry; "
-            "a docker archive must hold every layer",
-            advice="copy the image to oci:, oci-archive: or dir:, which keep the URL",
-        )
+    elsewhere = [(n, layer) for n, layer in enumerate(image.layers) if layer.is_elsewhere and not shape.downloads]
     # Not fetched, as registries do not hold them: whoever runs the image needs those URLs.
     lost = tuple(f"layers[{n}] content: foreign, only at {shown(layer.urls[0])}" for n, layer in elsewhere)
     target = _target(image, shape.manifests)
@@ -166,23 +164,27 @@ def _target(image: Image, manifests: Manifests) -> MediaType:
 def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
     # Attestations and other artifacts ride in images as layers of types of their own.
     packed_already = shape.plain and layer.media_type not in UNCOMPRESSED
-    if shape.layers is None or packed_already or layer.is_elsewhere or layer.media_type not in LAYERS:
+    elsewhere = layer.is_elsewhere and not shape.downloads
+    if shape.layers is None or packed_already or elsewhere or layer.media_type not in LAYERS:
         if same_format:
             return LayerPlan(layer, layer.media_type, None)
         if not oci and layer.media_type in ZSTD:
             raise no_zstd(layer)
         return LayerPlan(layer, (to_oci if oci else to_docker)(layer.media_type), None)
     repack = shape.layers if shape.force or not packed_so(layer, shape.layers) else None
-    return LayerPlan(layer, packed_type(layer, shape.layers, oci), repack)
+    # Its URLs have other bytes then: it is a layer like any other.
+    foreign = layer.media_type in FOREIGN and not (repack and layer.urls)
+    return LayerPlan(layer, packed_type(layer, shape.layers, oci, foreign), repack)
 
 
 def _pointing(old: Descriptor, new: Descriptor, all_fields: bool) -> Json:
     """Return the descriptor object of ``new``, with the fields of ``old`` that the format holds."""
     made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
+    same = new.digest == old.digest
     for key, value in (old.document or {}).items():
-        if key not in made and (all_fields or key in BLOB_FIELDS) and not (key == "data" and new.digest != old.digest):
+        if key not in made and (all_fields or key in BLOB_FIELDS) and (same or key not in _OF_BYTES):
             made[key] = value
-    if all_fields and new.digest != old.digest:
+    if all_fields and not same:
         said: Object = {**carried(old.annotations, new.annotations)}
         made |= {"annotations": said}
         if not said:

@@ -11,7 +11,6 @@ from transship.pipeline.manifest.media_types import (
     DOCKER_FOREIGN_GZIP,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
-    FOREIGN,
     GZIP,
     LAYERS,
     OCI_FOREIGN,
@@ -59,8 +58,8 @@ def packed_so(layer: Descriptor, wanted: Compression) -> bool:
     return have is wanted
 
 
-def packed_type(layer: Descriptor, packing: Compression, oci: bool) -> MediaType:
-    """Return the media type of ``layer`` packed as ``packing``; what is foreign stays so as long as it has URLs.
+def packed_type(layer: Descriptor, packing: Compression, oci: bool, foreign: bool) -> MediaType:
+    """Return the media type of ``layer`` packed as ``packing``, a ``foreign`` one or not.
 
     Raises:
         ContentError: Docker's formats hold no such layer.
@@ -68,7 +67,7 @@ def packed_type(layer: Descriptor, packing: Compression, oci: bool) -> MediaType
     types = (_OCI if oci else _DOCKER).get(packing)
     if types is None:
         raise no_zstd(layer)
-    return types[1 if layer.media_type in FOREIGN and layer.urls else 0]
+    return types[1 if foreign else 0]
 
 
 def no_zstd(layer: Descriptor) -> ContentError:

@@ -1,6 +1,6 @@
 """What an image shall look like at a destination: the user's wish, bounded by what the transport holds."""
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.compression.codecs import ZSTD_KINDS
@@ -8,6 +8,9 @@ from transship.pipeline.errors import UsageError
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]
+Foreign: TypeAlias = Literal["keep-urls", "download"]
+_HOLD_ALL: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
+"""Destinations that are of no use without a layer."""
 
 
 class Shape(NamedTuple):
@@ -18,6 +21,7 @@ class Shape(NamedTuple):
     ``plain`` packs layers that are not packed, and leaves the others. ``preserve`` makes it an
     error where any manifest would get another digest, ``lossless`` where anything would be lost.
     ``reversible`` keeps each Docker manifest in an annotation of the OCI one that it becomes.
+    ``foreign`` says whether foreign layers stay at their URLs or are fetched; None is as the transport needs.
     ``budget`` bounds what layers may expand to; it decides whether there is a result, never which.
     """
 
@@ -32,6 +36,12 @@ class Shape(NamedTuple):
     budget: Budget = DEFAULT_BUDGET
     reversible: bool = False
     lossless: bool = False
+    foreign: Foreign | None = None
+
+    @property
+    def downloads(self) -> bool:
+        """Whether the destination holds the bytes of foreign layers."""
+        return self.foreign == "download"
 
     def key(self) -> str:
         """Return a short name of the shape, the same for those of equal results; fit for a file name."""
@@ -40,6 +50,7 @@ class Shape(NamedTuple):
         flags = ("-force" if self.force else "") + ("-single" if self.single else "")
         flags += ("-preserve" if self.preserve else "") + ("-plain" if self.plain else "")
         flags += ("-reversible" if self.reversible else "") + ("-lossless" if self.lossless else "")
+        flags += "-download" if self.downloads else ""
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
@@ -55,13 +66,19 @@ def bounded(wish: Shape, transport: str) -> Shape:
     readable there. containers-storage is any image of one platform.
 
     Raises:
-        UsageError: a Docker format was asked for in an OCI layout, or of zstd layers.
+        UsageError: a Docker format was asked for in an OCI layout, or of zstd layers; or that a foreign layer
+            stay at its URL where every layer must be held.
     """
+    if wish.foreign == "keep-urls" and transport in _HOLD_ALL:
+        raise UsageError(f"{transport}: holds every layer", advice="leave out foreign: keep-urls")
+    # As skopeo: what is to be used as it is has all its layers, dir: too.
+    if wish.foreign is None and transport in _HOLD_ALL | {"dir"}:
+        wish = wish._replace(foreign="download")
     if transport == "containers-storage":
         wish = wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
         plain = Shape("docker", wish.config, Compression.NONE, single=True)
-        return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless)
+        return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless, foreign=wish.foreign)
     if transport in ("oci", "oci-archive"):
         if wish.manifests == "docker":
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")

@@ -11,6 +11,7 @@ from transship.pipeline.registry.settings import HostSettings
 
 if TYPE_CHECKING:
     from transship.pipeline.registry.client import RegistryClient
+    from transship.pipeline.registry.foreign import ForeignUrls
 
 _ALIASES = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 
@@ -25,6 +26,7 @@ class Registries:
         self._environ = environ
         self._clients: dict[str, RegistryClient] = {}
         self._stores: dict[str, CredentialStore] = {}
+        self._foreign: ForeignUrls | None = None
         self._lock = threading.Lock()
 
     def client(self, registry: str) -> "RegistryClient":
@@ -38,6 +40,16 @@ class Registries:
             if name not in self._clients:
                 self._clients[name] = self._make(name)
             return self._clients[name]
+
+    @property
+    def foreign(self) -> "ForeignUrls":
+        """What reads foreign layers from their URLs, without any registry's credentials or certificates."""
+        with self._lock:
+            if self._foreign is None:
+                from transship.pipeline.registry.foreign import ForeignUrls  # noqa: PLC0415
+
+                self._foreign = ForeignUrls(self._environ)
+            return self._foreign
 
     @property
     def docker_host(self) -> str:
@@ -59,6 +71,8 @@ class Registries:
         with self._lock:
             for client in self._clients.values():
                 client.close()
+            if self._foreign:
+                self._foreign.close()
 
     def __enter__(self) -> "Registries":
         return self

@@ -86,6 +86,8 @@ def _config(
         "log": {"level": "error", "accesslog": {"disabled": not access_log}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
         "http": listener,
+        # Else it refuses manifests whose layers are elsewhere.
+        "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
     }
     if certificate:
         listener["tls"] = {"certificate": str(certificate[0]), "key": str(certificate[1])}
