@@ -26,7 +26,7 @@ from transship.pipeline.manifest.media_types import DOCKER_MANIFEST, UNCOMPRESSE
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Image, Index, Schema1
 from transship.pipeline.pull import Pull, mismatch
-from transship.pipeline.resolve import select
+from transship.pipeline.repacking import bounded, refuse_losses
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write, size_of
 from transship.pipeline.tree import Selection
@@ -41,7 +41,6 @@ Fill: TypeAlias = Callable[[Digest, Make], int]
 _Key: TypeAlias = tuple[Digest, MediaType]
 
 _STARTS: Final = 3
-_SHOWN_LOSSES: Final = 5
 SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
 
@@ -110,33 +109,6 @@ def fetch_blobs(
     return Fetched(len(wanted), len(read), sum(blob.size for blob in read))
 
 
-def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Digest]:
-    """Return the layers that ``shape`` only needs repacked: `convert` can read those straight from the source.
-
-    Raises:
-        ContentError: the target cannot hold something.
-    """
-    repacked: set[Digest] = set()
-    kept: set[Digest] = set()
-    for _, manifest in tree.manifests(store, _bounded(store, selection, shape)):
-        if isinstance(manifest, Image):
-            plan = plan_image(manifest, shape)
-            refuse_losses(shape, plan.losses)
-            for layer in plan.layers:
-                (repacked if layer.repack else kept).add(layer.source.digest)
-    return frozenset(repacked - kept)
-
-
-def refuse_losses(shape: Shape, losses: tuple[str, ...]) -> None:
-    """Raise `ContentError` where ``shape`` forbids losses and there are some."""
-    if shape.lossless and losses:
-        more = f" and {len(losses) - _SHOWN_LOSSES} more" if len(losses) > _SHOWN_LOSSES else ""
-        raise ContentError(
-            f"the conversion would lose {', '.join(losses[:_SHOWN_LOSSES])}{more}",
-            advice="nothing was written; leave out fail-on-loss, or keep the format",
-        )
-
-
 def convert(
     store: Store,
     selection: Selection,
@@ -155,7 +127,7 @@ def convert(
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    return _Converter(store, _bounded(store, selection, shape), shape, pool, source, fill=fill).run()
+    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill).run()
 
 
 def write(
@@ -184,10 +156,6 @@ def write(
         sink.put_manifest(manifest, name if descriptor.digest == root.digest else None)
         total += descriptor.size
     return total
-
-
-def _bounded(store: Store, selection: Selection, shape: Shape) -> Selection:
-    return select(store, selection.root, "host") if shape.single else selection
 
 
 class _Converter:

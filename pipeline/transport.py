@@ -128,6 +128,18 @@ class Sink(Protocol):
         """Commit where ``kind`` is None, durable on return; else undo."""
 
 
+@runtime_checkable
+class Taking(Protocol):
+    """A Sink that may come by a blob that nobody sends it."""
+
+    def takes(self, wanted: Descriptor) -> bool:
+        """Say whether the blob is there, or could be taken from elsewhere in the same medium; then it is there.
+
+        Raises:
+            TransportError: the medium says neither.
+        """
+
+
 class FileBlob(NamedTuple):
     """A `StoredBlob` that is a file."""
 

@@ -34,6 +34,7 @@ ORDER = (
     "tar_sizes",
     "resolve",
     "lifting",
+    "repacking",
     "copy",
     "referrers",
     "verify",

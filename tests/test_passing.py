@@ -12,11 +12,12 @@ import pyzstd
 from support.images import ImageBytes, make_image
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.shape import Shape
-from transship.pipeline.copy import convert, fetch_blobs, passing
+from transship.pipeline.copy import convert, fetch_blobs
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, TransientError, TransportError
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.views import Image, parse
+from transship.pipeline.repacking import passing
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import Store
 from transship.pipeline.transport import RangeRefusedError

@@ -16,11 +16,12 @@ from transship.pipeline.cli.opened import from_source, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
-from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, passing, write
+from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
 from transship.pipeline.foreign import fetch_foreign
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.reference import (
     SINGLE,
     DaemonReference,
@@ -33,10 +34,11 @@ from transship.pipeline.reference import (
 )
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
 from transship.pipeline.registry.registries import Registries
+from transship.pipeline.repacking import passing, staying
 from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
-from transship.pipeline.transport import Sink, Source, WrongSizeError, size_of
+from transship.pipeline.transport import Sink, Source, Taking, WrongSizeError, size_of
 from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
@@ -97,12 +99,7 @@ def _copy(
 ) -> Digest:
     transport, name = _named(destination)
     form, chosen = bounded(shape(options, transport), transport), choice(options)
-    if form.single and (chosen.all or chosen.listed is not None):
-        raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
-    if options.additional_tag and transport != "docker-archive":
-        raise UsageError(f"{destination}: has one name", advice="--additional-tag is for docker-archive:")
-    if options.referrers:
-        refuse_place(transport, name)
+    _refuse_asked(destination, options, several=chosen.all or chosen.listed is not None, single=form.single)
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
     store = Store(scratch, durable=transport not in _COPYING)
     # An engine that is not there is found before anything is fetched.
@@ -118,12 +115,13 @@ def _copy(
         known = sum(blob.size for blob in blobs(store, selection, partial(size_of, source)))
         at_once = options.image_parallel_copies or _AT_ONCE
         pool = _threads(store, known, opened, at_once, registries)
-        fetch_blobs(source, store, selection, pool, leave=passing(store, selection, form))
+        if isinstance(destination, DockerReference):
+            sink = open_sink(destination, pushing._replace(pool=pool))
+        there = _taken(sink, staying(store, selection, form), pool) if isinstance(sink, Taking) else frozenset()
+        fetch_blobs(source, store, selection, pool, leave=passing(store, selection, form) | there)
         fetch(source, store, hanging.referrers, pool)
         fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
         converted = partial(convert, store, selection, form, pool, source)
-        if isinstance(destination, DockerReference):
-            sink = open_sink(destination, pushing._replace(pool=pool))
         if isinstance(destination, PathReference) and transport == "docker-archive":
             sizes = tar_sizes(source, store, selection, form, pool)
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)
@@ -133,7 +131,7 @@ def _copy(
             hanging = sort_out(store, hanging, Selection(made.root, kept), made.changed, place)
             with sink:
                 put(store, hanging.referrers, sink, place)
-                write(store, made.root, sink, name, kept=kept, foreign=form.downloads)
+                write(store, made.root, sink, name, leave=there, kept=kept, foreign=form.downloads)
         for loss in made.losses:
             print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
         for left in hanging.left:
@@ -150,6 +148,22 @@ def _copy(
         if remade and not same_image(written.manifest(), load(store, made.root)):
             raise ContentError(f"{destination}: holds another image than was written")
     return made.root.digest
+
+
+def _refuse_asked(destination: _Destination, options: argparse.Namespace, *, several: bool, single: bool) -> None:
+    transport, name = _named(destination)
+    if single and several:
+        raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
+    if options.additional_tag and transport != "docker-archive":
+        raise UsageError(f"{destination}: has one name", advice="--additional-tag is for docker-archive:")
+    if options.referrers:
+        refuse_place(transport, name)
+
+
+def _taken(sink: Taking, layers: Sequence[Descriptor], pool: "Executor | None") -> frozenset[Digest]:
+    """Return which of the ``layers`` need not be fetched."""
+    found = pool.map(sink.takes, layers) if pool else map(sink.takes, layers)
+    return frozenset(layer.digest for layer, taken in zip(layers, found, strict=True) if taken)
 
 
 def _hanging(source: Source, store: Store, selection: Selection) -> Found:

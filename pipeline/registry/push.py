@@ -37,6 +37,7 @@ class Push:
         self._repository = repository
         self._stopped = stopped
         self._scope = push_scope(repository)
+        self._absent: set[Digest] = set()
 
     def has(self, wanted: Descriptor) -> bool:
         """Ask the registry whether the repository has the blob, at its size where it says that.
@@ -65,6 +66,25 @@ class Push:
             if not known.has(self._repository, wanted.digest):
                 self._bring(content, source or known.elsewhere(wanted.digest))
                 known.add(self._repository, wanted.digest)
+
+    def takes(self, wanted: Descriptor, source: str = "") -> bool:
+        """Say whether the repository has a blob, or takes it from the repository ``source`` ("" for none); idempotent.
+
+        Where it does neither, `put_blob` does not ask for both again.
+        """
+        known = self._client.whereabouts
+        with known.alone(wanted.digest):
+            there = known.has(self._repository, wanted.digest) or self._found(wanted)
+            if not there and source not in ("", self._repository):
+                upload = self._upload(wanted)
+                there = upload.mount(source)
+                if not there:
+                    upload.cancel()
+            if there:
+                known.add(self._repository, wanted.digest)
+            else:
+                self._absent.add(wanted.digest)
+        return there
 
     def forget(self, digest: Digest) -> None:
         """Let the next `put_blob` ask the registry again; idempotent."""
@@ -95,13 +115,22 @@ class Push:
             attach(self._client, self._repository, self._scope, subject, manifest)
 
     def _bring(self, content: StoredBlob, source: str) -> None:
+        wanted = content.descriptor
+        absent = wanted.digest in self._absent
+        if not absent and self._found(wanted):
+            return
+        upload = self._upload(wanted)
+        if absent or source in ("", self._repository) or not upload.mount(source):
+            upload.run(content)
+
+    def _found(self, wanted: Descriptor) -> bool:
         with suppress(DeniedError):
             # An account that may not look may still write; if not, the upload's refusal is the one to tell.
-            if self.has(content.descriptor):
-                return
-        upload = Upload(self._client, self._repository, content, lambda: self.has(content.descriptor), self._stopped)
-        if source in ("", self._repository) or not upload.mount(source):
-            upload.run()
+            return self.has(wanted)
+        return False
+
+    def _upload(self, wanted: Descriptor) -> Upload:
+        return Upload(self._client, self._repository, wanted, lambda: self.has(wanted), self._stopped)
 
 
 def _refusal(answer: Answer, manifest: Manifest) -> TransportError:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, DeniedError, Error, InterruptError, TransientError
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.client import AGENT, RegistryClient, Request, pull_scope
 from transship.pipeline.registry.origin import Url
@@ -37,20 +38,20 @@ class Upload:
         self,
         client: RegistryClient,
         repository: str,
-        content: StoredBlob,
+        wanted: Descriptor,
         there: Callable[[], bool],
         stopped: Callable[[], bool],
     ) -> None:
         """``there`` asks the registry whether it has the blob; ``stopped()``, once true, ends the upload."""
         self._client = client
         self._repository = repository
-        self._content = content
+        self._wanted = wanted
         self._there = there
         self._stopped = stopped
         self._scope = push_scope(repository)
         self._url: Url | None = None
         self._offset = self._best = 0
-        self._most = content.descriptor.size
+        self._most = wanted.size
         self._least = 0
 
     def mount(self, source: str) -> bool:
@@ -58,7 +59,7 @@ class Upload:
 
         Where it did not, it may have begun an upload, which `run` goes on with.
         """
-        query = urlencode({"mount": str(self._content.descriptor.digest), "from": source})
+        query = urlencode({"mount": str(self._wanted.digest), "from": source})
         request = Request("POST", f"blobs/uploads/?{query}")
         try:
             with self._client.uploads.one():
@@ -69,7 +70,7 @@ class Upload:
             self._follow(answer, 0)
         return answer.status == 201
 
-    def run(self) -> None:
+    def run(self, content: StoredBlob) -> None:
         """Upload the blob; on return the registry has accepted its digest.
 
         Raises:
@@ -80,16 +81,16 @@ class Upload:
         """
         with self._client.uploads.one():
             try:
-                self._persist()
+                self._persist(content)
             except BaseException:
-                self._cancel()
+                self.cancel()
                 raise
 
-    def _persist(self) -> None:
+    def _persist(self, content: StoredBlob) -> None:
         failures = 0
         while True:
             try:
-                if self._advanced():
+                if self._advanced(content):
                     return
                 continue
             except TransientError as error:
@@ -108,19 +109,19 @@ class Upload:
             if failures:
                 self._client.back_off(failures)
 
-    def _advanced(self) -> bool:
+    def _advanced(self, content: StoredBlob) -> bool:
         """Send one request's worth; return whether it was the last. Raises `TransientError` where its fate is open."""
         if self._url is None:
             self._begin()
-        size = self._content.descriptor.size
+        size = self._wanted.size
         if self._offset == size or (not self._offset and size <= min(WHOLE, self._most)):
-            answer = self._send("PUT", size)
+            answer = self._send("PUT", size, content)
             if answer.status in (200, 201, 204):
-                check_digest(answer, self._content.descriptor.digest)
+                check_digest(answer, self._wanted.digest)
                 return True
         else:
             end = min(size, self._offset + max(self._most, self._least))
-            answer = self._send("PATCH", end)
+            answer = self._send("PATCH", end, content)
             if 200 <= answer.status < 300:
                 self._follow(answer, end)
                 return False
@@ -144,7 +145,7 @@ class Upload:
         told = int(match[1]) + 1 if match and match[1] != "0" else 0
         self._offset = min(told, offset) if match else offset
 
-    def _send(self, method: str, end: int) -> Answer:
+    def _send(self, method: str, end: int, content: StoredBlob) -> Answer:
         """Send the bytes from where the upload is to ``end``."""
         assert self._url is not None
         start, target = self._offset, self._url
@@ -153,12 +154,12 @@ class Upload:
             headers = {**_BYTES, "Content-Range": f"{start}-{end - 1}"}
         else:
             joint = "&" if "?" in target.target else "?"
-            query = urlencode({"digest": str(self._content.descriptor.digest)})
+            query = urlencode({"digest": str(self._wanted.digest)})
             target = Url(target.origin, f"{target.target}{joint}{query}")
-        with at_disk(self._content.path):
-            stream = self._content.path.open("rb")
+        with at_disk(content.path):
+            stream = content.path.open("rb")
         with stream:
-            body = cast(BinaryIO, _Part(stream, start, end, self._check_stopped, self._content))
+            body = cast(BinaryIO, _Part(stream, start, end, self._check_stopped, content))
             request = Request(method, target, headers, body=body, length=end - start)
             return self._client.ask(self._repository, self._scope, request)
 
@@ -171,13 +172,13 @@ class Upload:
         answer = self._client.ask(self._repository, self._scope, Request("GET", self._url))
         if 200 <= answer.status < 300 and "Range" in answer.headers:
             with suppress(Error):
-                self._follow(answer, self._content.descriptor.size)
+                self._follow(answer, self._wanted.size)
                 return False
-        self._cancel()
+        self.cancel()
         self._url, self._offset = None, 0
         return False
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
         """Tell the registry that the upload is given up; once, and whatever it answers."""
         if self._url is not None:
             with suppress(Error):

@@ -56,6 +56,13 @@ class DockerSink:
         self._wait()
         return self._push.has(wanted)
 
+    def takes(self, wanted: Descriptor) -> bool:
+        """Say whether the registry has the blob, or takes it from a source on this registry; then nobody need send it.
+
+        Raises as `has`.
+        """
+        return self._push.takes(wanted, self._source)
+
     def put_blob(self, content: StoredBlob) -> None:
         """Push a blob, or begin to; what fails later is raised by what comes next."""
         digest = content.descriptor.digest

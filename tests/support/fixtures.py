@@ -7,7 +7,9 @@ import pytest
 from support.certificates import Certificates, issued
 from support.engines import Docker, Podman, docker_engine, podman_storage
 from support.registry_server import RegistryServer, running
+from support.token_server import ISSUER, SERVICE, Account, TokenServer, issuing
 
+READER = "bob"
 USER, PASSWORD = "alice", "s3cret: pass-word"
 
 
@@ -33,6 +35,34 @@ def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return issued(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def token_server(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[TokenServer]:
+    """A token server: USER may do everything, READER may pull."""
+    accounts = {
+        USER: Account(PASSWORD, frozenset({"pull", "push", "delete", "*"})),
+        READER: Account(PASSWORD, frozenset({"pull"})),
+    }
+    with issuing(issued(tmp_path_factory.mktemp("signer"), "token.example"), accounts, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_registry(
+    tmp_path_factory: pytest.TempPathFactory, token_server: TokenServer, certificates: Certificates
+) -> Iterator[RegistryServer]:
+    """A registry that trusts the tokens of `token_server`, over TLS; with an access log."""
+    settings = {
+        "realm": token_server.realm,
+        "service": SERVICE,
+        "issuer": ISSUER,
+        "rootcertbundle": str(token_server.signer.trusted / "ca.crt"),
+    }
+    with running(
+        tmp_path_factory.mktemp("token"), certificate=certificates.pair, access_log=True, token=settings
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -13,11 +14,34 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.media_types import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST
 
 _STARTUP = 10.0
+
+
+_LINE = re.compile(r'"([A-Z]+) (\S+) HTTP/1\.1" (\d+) (\d+)')
+
+
+class Asked(NamedTuple):
+    """A request as the registry logged it; ``sent`` are the bytes of the answer's body."""
+
+    method: str
+    target: str
+    status: int
+    sent: int
+
+    @property
+    def uploads(self) -> bool:
+        """Bytes of a blob came with it."""
+        return self.method in ("PUT", "PATCH") and "/blobs/uploads/" in self.target
+
+    @property
+    def mounts(self) -> bool:
+        """A blob of another repository was taken by it."""
+        return self.method == "POST" and "mount=" in self.target and self.status == 201
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,11 @@ class RegistryServer:
     def requests(self) -> list[str]:
         return [line for line in self.log.read_text().splitlines() if "HTTP/1.1" in line]
 
+    def asked(self) -> "list[Asked]":
+        """Return what the access log has of each request."""
+        found = [_LINE.search(line) for line in self.requests()]
+        return [Asked(one[1], one[2], int(one[3]), int(one[4])) for one in found if one]
+
 
 @contextlib.contextmanager
 def running(
@@ -46,10 +75,12 @@ def running(
     certificate: tuple[Path, Path] | None = None,
     access_log: bool = False,
     schema1: bool = False,
+    token: dict[str, str] | None = None,
 ) -> Iterator[RegistryServer]:
     """Run a registry that keeps its data in ``folder``; with ``certificate`` (chain, key) it speaks TLS.
 
-    With ``schema1`` it takes Docker's v2s1 manifests.
+    With ``schema1`` it takes Docker's v2s1 manifests. ``token`` are the settings of its token server: realm,
+    service, issuer, rootcertbundle.
     """
     program = shutil.which("docker-registry")
     if program is None:
@@ -57,8 +88,11 @@ def running(
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yml"
-    made = _config(folder, port, user, password, certificate, access_log)
-    config.write_text(json.dumps(made | {"compatibility": {"schema1": {"enabled": schema1}}}))
+    settings = _config(folder, port, user, password, certificate, access_log)
+    settings["compatibility"] = {"schema1": {"enabled": schema1}}
+    if token:
+        settings["auth"] = {"token": token}
+    config.write_text(json.dumps(settings))
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen([program, "serve", str(config)], stdout=stream, stderr=stream)
