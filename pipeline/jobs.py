@@ -106,7 +106,7 @@ class Delivery:
 class RegistryAccess:
     """How to reach one registry; holds names of files, never a secret."""
 
-    tls_verify: bool = True
+    tls_verify: bool | None = None
     cert_dir: str = ""
     authfile: str = ""
     concurrency: int = 8
@@ -155,7 +155,7 @@ class Plan:
         deliveries = [_delivery(item) for item in _list(found["deliveries"])]
         registries = {
             host: RegistryAccess(
-                item["tls-verify"] is True,
+                None if item["tls-verify"] is None else item["tls-verify"] is True,
                 str(item["cert-dir"]),
                 str(item["authfile"]),
                 int(str(item["concurrency"])),

@@ -21,7 +21,7 @@ from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Source
-from transship.pipeline.transports import open_source
+from transship.pipeline.transports import open_source, open_written
 from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
 
@@ -84,7 +84,7 @@ class Workspace:
 
     def written(self, reference: str) -> Source:
         """Open a destination for reading."""
-        return open_source(parse_reference(reference), self.targets)
+        return open_written(parse_reference(reference), self.targets)
 
     def sync(self) -> None:
         """Make everything written so far durable, checkpoints too (sync(2))."""

@@ -1,7 +1,7 @@
 """The batch file: what it expands to, and that every refusal names file, line and key."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from transship.pipeline.reference import DockerReference, PathReference
 TAGS = ["latest", "v1.9.0", "v1.10.0", "v1.10.0-rc1", "v2.0.0", "v1.2", "edge", "sha-0ab"]
 
 
-def tags_of(repository: DockerReference, _settings: RegistrySettings) -> Sequence[str]:
+def tags_of(repository: DockerReference, _settings: Mapping[str, RegistrySettings]) -> Sequence[str]:
     assert not repository.tag
     return TAGS
 
@@ -237,7 +237,7 @@ def test_a_colon_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_listing_propagates_and_static_faults_come_first(tmp_path: Path) -> None:
-    def fail(repository: DockerReference, __: RegistrySettings) -> Sequence[str]:
+    def fail(repository: DockerReference, __: Mapping[str, RegistrySettings]) -> Sequence[str]:
         raise TransportError(f"{repository.name}: unreachable")
 
     path = tmp_path / "b.yaml"

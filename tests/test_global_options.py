@@ -18,7 +18,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["policy", "registries.d", "registries-conf", "tls-details", "user-agent-prefix"])
+@pytest.mark.parametrize("name", ["policy"])
 @pytest.mark.parametrize("after", [False, True])
 def test_what_is_not_built_is_refused_and_not_ignored(world: Path, name: str, after: bool) -> None:
     option, words = (f"--{name}", "file"), ("inspect", "oci:layout:one")

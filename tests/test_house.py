@@ -17,6 +17,7 @@ ORDER = (
     "errors",
     "digest",
     "reference",
+    "lookaside",
     "manifest",
     "transport",
     "disk",

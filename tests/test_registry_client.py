@@ -19,6 +19,7 @@ from transship.pipeline.registry import tls
 from transship.pipeline.registry.credentials import Credentials
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.registry.settings import HostSettings
+from transship.pipeline.registry.tls_details import TlsDetails
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_a_certificate_without_its_key_is_an_error(tmp_path: Path) -> None:
         tls.read(tmp_path / "none")
     (tmp_path / "client.key").touch()
     with pytest.raises(UsageError, match="cannot load"):
-        tls.context(tls.read(tmp_path), verify=True, with_pairs=True)
+        tls.context(tls.read(tmp_path), TlsDetails(), verify=True, with_pairs=True)
 
 
 RAW, _ = made_image([b"y"])

@@ -3,7 +3,7 @@
 Reads the one file and asks for the tags of repositories; opens no image and writes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,13 +18,13 @@ from transship.schemas import SchemaError, validate
 
 __all__ = ["Batch", "Destination", "Job", "RegistrySettings", "Wish", "read_batch"]
 
-ListTags: TypeAlias = Callable[[DockerReference, RegistrySettings], Sequence[str]]
+ListTags: TypeAlias = Callable[[DockerReference, Mapping[str, RegistrySettings]], Sequence[str]]
 
 
 def read_batch(path: Path, list_tags: ListTags) -> Batch:
     """Return the batch that ``path`` holds: jobs in the file's order, tags of one selector newest first.
 
-    ``list_tags`` gets a repository and what the file says of its registry, and is asked once
+    ``list_tags`` gets a repository and what the file says of registries, and is asked once
     per repository, after everything that needs no network was checked.
 
     Raises:
@@ -39,7 +39,7 @@ def read_batch(path: Path, list_tags: ListTags) -> Batch:
     entries = [read_entry(document, folder, defaults, n, image) for n, image in enumerate(root["images"])]
 
     def tags_of(repository: DockerReference) -> Sequence[str]:
-        return list_tags(repository, registries.get(repository.registry, RegistrySettings()))
+        return list_tags(repository, registries)
 
     expansions = list(_expand(document, folder, entries, tags_of))
     refuse_conflicts(document, expansions)

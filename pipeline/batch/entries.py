@@ -101,7 +101,7 @@ def read_registries(document: Document, folder: Path, registries: Mapping[str, A
         if name in found:
             raise document.refusal(at, f"{name} stands twice")
         found[name] = RegistrySettings(
-            tls_verify=said.get("tls-verify", True),
+            tls_verify=said.get("tls-verify"),
             concurrency=said.get("concurrency"),
             authfile=absolute(folder, said["authfile"]) if "authfile" in said else "",
             cert_dir=absolute(folder, said["cert-dir"]) if "cert-dir" in said else "",

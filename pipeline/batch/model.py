@@ -65,7 +65,7 @@ class Job:
 class RegistrySettings:
     """How to reach one registry; None and empty are "as the defaults say". Paths are absolute."""
 
-    tls_verify: bool = True
+    tls_verify: bool | None = None
     concurrency: int | None = None
     authfile: str = ""
     cert_dir: str = ""

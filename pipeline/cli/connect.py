@@ -3,21 +3,86 @@
 import argparse
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.errors import UsageError
 from transship.pipeline.manifest.platform import Platform, host
 from transship.pipeline.registry.credentials import Credentials
+from transship.pipeline.registry.namespaces import RegistriesConf
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.registry.settings import HostSettings, Patience
+from transship.pipeline.registry.tls_details import TlsDetails
 
 if TYPE_CHECKING:
     from transship.pipeline.jobs import RegistryAccess
 
+_DECIDING: Final = ("HOME", "XDG_CONFIG_HOME", "CONTAINERS_REGISTRIES_CONF", "CONTAINERS_REGISTRIES_CONF_OVERRIDE")
+"""Variables that say where registries.conf is."""
 
-def connect(access: "Mapping[str, RegistryAccess]", default: HostSettings | None = None) -> Registries:
-    """Return connections to registries under a plan's settings and this process's environment."""
-    settings = {
+
+def connect(
+    options: argparse.Namespace,
+    default: HostSettings = HostSettings(),  # noqa: B008
+    settings: Mapping[str, HostSettings] = MappingProxyType({}),
+) -> Registries:
+    """Return connections to registries: by ``settings``, by ``default`` to those that these say nothing of.
+
+    What the global options say holds for all of them.
+
+    Raises:
+        UsageError: a file that these name is malformed.
+    """
+    everywhere = partial(_everywhere, agent_prefix=options.user_agent_prefix, tls=_tls_details(options))
+    chosen = {host: everywhere(found) for host, found in settings.items()}
+    return Registries(chosen, everywhere(default), os.environ, partial(configured, options))
+
+
+def configured(options: argparse.Namespace) -> RegistriesConf:
+    """Return what registries.conf says under the options and the environment; read once.
+
+    Raises:
+        UsageError: as `registries_conf.read`.
+    """
+    return _configured(options.registries_conf, tuple(os.environ.get(name, "") for name in _DECIDING))
+
+
+@lru_cache(maxsize=4)
+def _configured(named: str, _: tuple[str, ...]) -> RegistriesConf:
+    from transship.pipeline.registry import registries_conf  # noqa: PLC0415 - copies between files need none
+
+    return registries_conf.read(os.environ, named)
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise `UsageError` where a file or folder that a global option names is missing or malformed."""
+    if options.registries_conf:
+        configured(options)
+    if options.registries_d:
+        from transship.pipeline.cli.config_yaml import read_registries_d  # noqa: PLC0415
+
+        read_registries_d(os.environ, options.registries_d)
+    if not options.user_agent_prefix.isprintable() or not options.user_agent_prefix.isascii():
+        raise UsageError("--user-agent-prefix: holds what no header can", advice="use printable ASCII")
+    _tls_details(options)
+
+
+def _tls_details(options: argparse.Namespace) -> TlsDetails:
+    if not options.tls_details:
+        return TlsDetails()
+    from transship.pipeline.cli.config_yaml import read_tls_details  # noqa: PLC0415
+
+    return read_tls_details(options.tls_details)
+
+
+def _everywhere(settings: HostSettings, agent_prefix: str, tls: TlsDetails) -> HostSettings:
+    return settings._replace(agent_prefix=agent_prefix, tls=tls)
+
+
+def plan_settings(access: "Mapping[str, RegistryAccess]") -> dict[str, HostSettings]:
+    """Return what a plan says of each registry."""
+    return {
         host: HostSettings(
             tls_verify=found.tls_verify,
             cert_dir=found.cert_dir,
@@ -27,7 +92,6 @@ def connect(access: "Mapping[str, RegistryAccess]", default: HostSettings | None
         )
         for host, found in access.items()
     }
-    return Registries(settings, default or HostSettings(), os.environ)
 
 
 def source_settings(options: argparse.Namespace, prefix: str) -> HostSettings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
 from transship.pipeline.cli.copy_wish import choice, shape
-from transship.pipeline.cli.opened import from_source, layout
+from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
@@ -65,10 +65,10 @@ def perform(options: argparse.Namespace) -> int:
     near = _near(destination)
     from_settings, to_settings = account_settings(options, "src-"), account_settings(options, "dest-")
     with ExitStack() as opened:
-        registries = opened.enter_context(closing(connect({}, from_settings)))
+        registries = opened.enter_context(closing(connect(options, from_settings)))
         # One registry asked in one way is one client: one login, one set of connections.
         same = from_settings == to_settings
-        targets = registries if same else opened.enter_context(closing(connect({}, to_settings)))
+        targets = registries if same else opened.enter_context(closing(connect(options, to_settings)))
         scratch = opened.enter_context(scratch_folder(near))
         digest = _copy(source, destination, options, (registries, targets), scratch)
     if options.digestfile:
@@ -136,7 +136,7 @@ def _copy(
             print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
         for left in hanging.left:
             print(f"transship: left behind: {shown(str(left), LONGEST_LINE)}", file=sys.stderr)
-        written = opened.enter_context(closing(from_source(destination, registries[1], options.dest_shared_blob_dir)))
+        written = opened.enter_context(closing(from_written(destination, registries[1], options.dest_shared_blob_dir)))
         remade = transport in SINGLE
         holds = sink.has if transport == "docker" else None
         beside = [referrer.manifest for referrer in hanging.referrers]

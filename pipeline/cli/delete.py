@@ -27,10 +27,10 @@ def perform(options: argparse.Namespace) -> int:
     if options.shared_blob_dir:
         layout(reference)
     if isinstance(reference, DockerReference):
-        with connect({}, settings) as registries:
-            client = registries.client(reference.registry)
-            digest = client.head_manifest(reference.repository, reference.digest or reference.tag).digest
-            client.delete_manifest(reference.repository, digest)
+        with connect(options, settings) as registries:
+            client, there = registries.at(reference)
+            digest = client.head_manifest(there.repository, there.digest or there.tag).digest
+            client.delete_manifest(there.repository, digest)
     elif isinstance(reference, StorageReference):
         _from_storage(reference)
     else:

@@ -27,7 +27,8 @@ def reaching(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Add how to reach a registry; `connect.source_settings` reads it. ``prefix`` is such as ``src-``."""
     parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help="registry credentials")
     parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help="*.crt, *.cert and *.key for TLS")
-    flag(parser, f"--{prefix}tls-verify", help="require HTTPS with a valid certificate (default: true)", default=True)
+    text = "require HTTPS with a valid certificate (default: true, or as registries.conf says)"
+    flag(parser, f"--{prefix}tls-verify", help=text, default=None)
 
 
 def account(parser: argparse.ArgumentParser, prefix: str = "") -> None:

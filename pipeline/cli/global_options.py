@@ -1,7 +1,7 @@
 """skopeo's global options: taken before the command and after it, never ignored.
 
-Those that belong to trust and to registry configuration are an error until they are built: to
-accept ``--policy`` and enforce nothing would be worse than to have no such option.
+Those that belong to trust are an error until they are built: to accept ``--policy`` and enforce nothing would
+be worse than to have no such option.
 """
 
 import argparse
@@ -15,11 +15,8 @@ from transship.pipeline.errors import UsageError
 _UNBUILT: Final = {
     "policy": "no signature policy is enforced yet",
     "require-signed": "no signature policy is enforced yet",
-    "registries.d": "signatures are neither read nor written yet",
-    "registries-conf": "registries.conf is not read yet",
-    "tls-details": "the TLS versions and ciphers cannot be chosen yet",
-    "user-agent-prefix": "it cannot be set yet",
 }
+_FILES: Final = ("registries.d", "registries-conf", "tls-details", "user-agent-prefix")
 _CHOOSES: Final = frozenset(
     {"copy", "inspect", "list-tags", "delete", "layers", "manifest-digest", "login", "logout", "sync"}
 )
@@ -64,6 +61,10 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
         default=unless_command(0.0),
         help=said("give up after so long, such as 90s or 5m"),
     )
+    valued("registries.d", "DIR", "where signatures are kept, by *.yaml files there (checked, not used yet)")
+    parser.add_argument("--registries-conf", default=unless_command(""), help=argparse.SUPPRESS)
+    valued("tls-details", "FILE", "TLS versions, ciphers and groups allowed: containers-tls-details.yaml")
+    valued("user-agent-prefix", "TEXT", "put this before transship's User-Agent")
     for name in _UNBUILT:
         if name == "require-signed":
             flag(parser, f"--{name}", help=said("not built yet: an error"), default=unless_command(False))
@@ -80,6 +81,10 @@ def check(options: argparse.Namespace) -> None:
     for name in ("override-arch", "override-os", "override-variant"):
         if words[_dest(name)] and options.command not in _CHOOSES:
             raise UsageError(f"--{name}: {options.command} does not choose by it", advice="name the platforms instead")
+    if any(words[_dest(name)] for name in _FILES):
+        from transship.pipeline.cli.connect import check_files  # noqa: PLC0415 - loads what help needs not
+
+        check_files(options)
 
 
 @contextmanager

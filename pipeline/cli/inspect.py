@@ -25,7 +25,7 @@ def perform(options: argparse.Namespace) -> int:
     if options.manifest_digest not in ("sha256", "sha512"):
         raise UsageError(f"--manifest-digest {shown(options.manifest_digest)}: unknown", advice="sha256 or sha512")
     reference = parse_reference(options.image)
-    with connect({}, account_settings(options, "")) as registries:
+    with connect(options, account_settings(options, "")) as registries:
         sys.stdout.buffer.write(_shown(reference, options, registries))
     return 0
 
@@ -65,7 +65,8 @@ def _tags(reference: Reference, registries: Registries) -> list[str] | None:
     if not isinstance(reference, DockerReference):
         return []
     try:
-        return registries.client(reference.registry).list_tags(reference.repository)
+        client, there = registries.at(reference)
+        return client.list_tags(there.repository)
     except (DeniedError, NotFoundError) as error:
         # Some registries keep the list from those who may pull, one has no such list at all.
         if "DENIED:" not in error.message and "404 page not found" not in error.message:

@@ -27,7 +27,7 @@ def perform(options: argparse.Namespace) -> int:
     wanted = [_digest(text) for text in options.layers]
     reference = parse_reference(options.image)
     with (
-        connect({}, account_settings(options, "")) as registries,
+        connect(options, account_settings(options, "")) as registries,
         closing(opened(reference, registries, options.shared_blob_dir)) as source,
     ):
         root = source.manifest()

@@ -15,8 +15,9 @@ def perform(options: argparse.Namespace) -> int:
     transport = options.repository.partition(":")[0]
     if transport == "docker":
         reference = DockerReference.parse_repository(options.repository)
-        with once_found(), connect({}, settings) as registries:
-            tags = registries.client(reference.registry).list_tags(reference.repository)
+        with once_found(), connect(options, settings) as registries:
+            client, there = registries.at(reference)
+            tags = client.list_tags(there.repository)
         repository = (Field("Repository", "Repository", reference.name),)
         found = Struct((*repository, Field("Tags", "Tags", tags)))
     elif transport == "docker-archive":

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Final
 
-from transship.pipeline.cli.account import Key, known, written_file
+from transship.pipeline.cli.account import Key, keep, known, meant, written_file
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.errors import DeniedError, UsageError, once_found, shown
 from transship.pipeline.registry.credentials import Credentials
@@ -15,7 +15,7 @@ _MAX_PASSWORD: Final = 64 << 10
 
 def perform(options: argparse.Namespace) -> int:
     """Log in; return 0."""
-    key = Key.parse(options.registry)
+    key = meant(options)
     target = written_file(options, os.environ)
     before = known(key, options, os.environ)
     if options.get_login:
@@ -38,7 +38,7 @@ def perform(options: argparse.Namespace) -> int:
         raise UsageError("login: a user name is not empty and has no ':'", advice="see --username")
     if not _accepted(key, found, options):
         raise DeniedError(f"logging into {shown(str(key))!r}: invalid username/password")
-    place = target.keep(str(key), found.username, found.password)
+    place = keep(key, found, target, options)
     if options.verbose:
         print("Used: ", place)
     print("Login Succeeded!")
@@ -81,5 +81,5 @@ def _asked_password() -> str:
 
 def _accepted(key: Key, found: Credentials, options: argparse.Namespace) -> bool:
     settings = source_settings(options, "")._replace(credentials=found)
-    with once_found(), connect({}, settings) as registries:
+    with once_found(), connect(options, settings) as registries:
         return registries.client(key.registry).accepts_login()

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from transship.pipeline.cli.account import Key, known, written_file
+from transship.pipeline.cli.account import forget, forget_all, known, meant, written_file
 from transship.pipeline.errors import DeniedError, UsageError
 
 
@@ -17,13 +17,11 @@ def perform(options: argparse.Namespace) -> int:
     if options.all:
         if options.registry:
             raise UsageError("logout: --all takes no registry", advice="leave one out")
-        target.forget_all()
+        forget_all(target, options)
         print("Removed login credentials for all registries")
         return 0
-    if not options.registry:
-        raise UsageError("logout: no registry is named", advice="name it, or use --all")
-    key = Key.parse(options.registry)
-    if target.forget(str(key)):
+    key = meant(options)
+    if forget(key, target, options):
         print(f"Removed login credentials for {key}")
         return 0
     if known(key, options, os.environ):

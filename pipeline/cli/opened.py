@@ -6,7 +6,7 @@ from transship.pipeline.errors import NotFoundError, TransportError, UsageError
 from transship.pipeline.reference import PathReference, Reference, TarballReference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.transport import Source
-from transship.pipeline.transports import open_source
+from transship.pipeline.transports import open_source, open_written
 
 
 def from_source(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
@@ -22,6 +22,11 @@ def from_source(reference: Reference, registries: Registries, shared_blobs: str)
 
     found = layout(reference)
     return OciSource(Path(found.path), found.name, found.index, Path(shared_blobs))
+
+
+def from_written(reference: Reference, registries: Registries, shared_blobs: str) -> Source:
+    """Return `from_source` of what was written there: never a mirror's copy."""
+    return from_source(reference, registries, shared_blobs) if shared_blobs else open_written(reference, registries)
 
 
 def layout(reference: Reference) -> PathReference:

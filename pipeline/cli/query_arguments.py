@@ -46,7 +46,8 @@ def manifest_digest(parser: argparse.ArgumentParser) -> None:
 
 def login(parser: argparse.ArgumentParser) -> None:
     """Add those of ``login``."""
-    parser.add_argument("registry", metavar="REGISTRY", help="host[:port], or host[:port]/namespace")
+    registry = "host[:port], or host[:port]/namespace (default: the first unqualified-search registry)"
+    parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="", help=registry)
     parser.add_argument("-u", "--username", metavar="USER", default="", help="asked for where it is not given")
     parser.add_argument("-p", "--password", metavar="PASSWORD", default="", help="better leave it out, or use stdin")
     flag(parser, "--password-stdin", help="read the password from standard input")

@@ -20,6 +20,8 @@ from transship.pipeline.manifest.document import dump
 from transship.pipeline.reference import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transship.pipeline.registry.registries import Registries
     from transship.tasks.run import OnDelivery, Outcome
     from transship.tasks.workspace import Connect, Workspace
@@ -44,7 +46,7 @@ def perform(options: argparse.Namespace) -> int:
             "--scheduler goes with neither --refresh nor --fail-fast", advice="refresh on one machine first"
         )
     if options.dry_run:
-        print(json.dumps(_expand(path, digest).document(), indent=2, ensure_ascii=False))
+        print(json.dumps(_expand(options, path, digest).document(), indent=2, ensure_ascii=False))
         return 0
     return _run(options, path, digest, root)
 
@@ -68,7 +70,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         else:
             _save(root, plan, fresh=fresh)
         progress = make_progress(options.progress, len(plan.deliveries))
-        workspace = Workspace(root, plan, _connect(plan), blob_threads(), progress.bytes)
+        workspace = Workspace(root, plan, _connect(options, plan), blob_threads(), progress.bytes)
         try:
             outcome = _work(options, workspace, progress)
         except KeyboardInterrupt:
@@ -90,7 +92,7 @@ def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> t
     # Selectors pin too: the plan is made anew only when the batch file changed, or on request.
     if before is not None and before.batch_digest == digest and not options.refresh:
         return before, False
-    return _expand(path, digest), True
+    return _expand(options, path, digest), True
 
 
 def _refuse_local(plan: Plan) -> None:
@@ -146,16 +148,20 @@ def processes_for(plan: Plan, wanted: int) -> int:
     return min([wanted, HostSettings().concurrency, *connections])
 
 
-def _connect(plan: Plan) -> "Connect":
-    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
+def _connect(options: argparse.Namespace, plan: Plan) -> "Connect":
+    from transship.pipeline.cli.connect import configured, connect, plan_settings  # noqa: PLC0415
     from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
+
+    # Before any image is begun, and for all processes.
+    configured(options)
 
     def connections(processes: int) -> "Registries":
         shares = {
             host: replace(access, concurrency=access.concurrency // processes)
             for host, access in plan.registries.items()
         }
-        return connect(shares, HostSettings(concurrency=max(1, HostSettings().concurrency // processes)))
+        usual = HostSettings(concurrency=max(1, HostSettings().concurrency // processes))
+        return connect(options, usual, plan_settings(shares))
 
     return connections
 
@@ -212,18 +218,17 @@ def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
     return 1
 
 
-def _expand(path: Path, digest: str) -> Plan:
+def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
     from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
-    from transship.pipeline.cli.connect import connect  # noqa: PLC0415
+    from transship.pipeline.cli.connect import connect, plan_settings  # noqa: PLC0415
     from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
     from transship.pipeline.reference import DockerReference  # noqa: PLC0415
 
-    def tags(reference: DockerReference, settings: RegistrySettings) -> "list[str]":
-        registries = connect({reference.registry: access(settings)})
-        try:
-            return list(registries.client(reference.registry).list_tags(reference.repository))
-        finally:
-            registries.close()
+    def tags(reference: DockerReference, settings: "Mapping[str, RegistrySettings]") -> "list[str]":
+        said = plan_settings({host: access(found) for host, found in settings.items()})
+        with connect(options, settings=said) as registries:
+            client, there = registries.at(reference)
+            return list(client.list_tags(there.repository))
 
     return plan_batch(read_batch(path, tags), digest)
 

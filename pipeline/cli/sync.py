@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from transship.pipeline.cli.connect import account_settings, wanted_platform
+from transship.pipeline.cli.connect import account_settings, connect, wanted_platform
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
@@ -49,11 +49,11 @@ class _Request:
     def connect(self, processes: int = 1) -> Registries:
         """Return connections to the source's registries, as one of so many processes."""
         shares = {host: _share(settings, processes) for host, settings in self.settings.items()}
-        return Registries(shares, _share(self.default, processes), os.environ)
+        return connect(self.options, _share(self.default, processes), shares)
 
     def connect_target(self, processes: int) -> Registries:
         """Return connections to the destination's registry, as one of so many processes."""
-        return Registries({}, _share(self.to, processes), os.environ)
+        return connect(self.options, _share(self.to, processes))
 
 
 def _share(settings: HostSettings, processes: int) -> HostSettings:
@@ -116,7 +116,8 @@ def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image
     with request.connect() as registries:
 
         def tags(repository: DockerReference) -> Sequence[str]:
-            return registries.client(repository.registry).list_tags(repository.repository)
+            client, there = registries.at(repository)
+            return client.list_tags(there.repository)
 
         if request.file:
             skip = missed.append if options.keep_going else None

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from transship.pipeline.cli.connect import connect, source_settings
 from transship.pipeline.cli.folder import open_run
-from transship.pipeline.cli.opened import from_source
+from transship.pipeline.cli.opened import from_source, from_written
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import LONGEST_LINE, ContentError, TransportError, UsageError, shown
 from transship.pipeline.manifest.referrer import Referrer
@@ -22,7 +22,7 @@ _WRITTEN: Final = frozenset({"written", "verified", "failed"})
 
 def perform(options: argparse.Namespace) -> int:
     """Verify each; return 1 where anything is missing, damaged or not written yet, else 0."""
-    registries = connect({}, source_settings(options, ""))
+    registries = connect(options, source_settings(options, ""))
     seen = Seen()
     bad = good = waiting = 0
     try:
@@ -48,6 +48,8 @@ class _Target(NamedTuple):
     expected: Digest | None = None
     referrers: tuple[Referrer, ...] = ()
     kept: tuple[Digest, ...] | None = None
+    written: bool = False
+    """Whether a run wrote it: then no mirror's copy counts."""
 
 
 def _targets(argument: str) -> tuple[list[_Target], int]:
@@ -63,7 +65,8 @@ def _targets(argument: str) -> tuple[list[_Target], int]:
 
 
 def _target(line: Line) -> _Target:
-    return _Target(line.destination, _expected(line), line.hanging.referrers if line.hanging else (), line.kept)
+    hanging = line.hanging.referrers if line.hanging else ()
+    return _Target(line.destination, _expected(line), hanging, line.kept, written=True)
 
 
 def _expected(line: Line) -> Digest | None:
@@ -76,7 +79,8 @@ def _check(target: _Target, registries: Registries, seen: Seen, shared_blobs: st
     reference = target.reference
     also = [referrer.manifest for referrer in target.referrers]
     try:
-        source = from_source(parse_reference(reference), registries, shared_blobs)
+        read = from_written if target.written else from_source
+        source = read(parse_reference(reference), registries, shared_blobs)
         try:
             walk = verify(source, target.expected, seen, kept=target.kept, also=also)
             if not walk.findings:

@@ -31,9 +31,8 @@ _CLIENT: Final = "transship"
 _FORM: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
     "Accept-Encoding": "identity",
-    "User-Agent": _CLIENT,
 }
-_PLAIN: Final = {"Accept-Encoding": "identity", "Accept": "application/json", "User-Agent": _CLIENT}
+_PLAIN: Final = {"Accept-Encoding": "identity", "Accept": "application/json"}
 
 
 class _Token(NamedTuple):

@@ -34,9 +34,9 @@ from transship.pipeline.registry.underway import Underway
 from transship.pipeline.registry.whereabouts import Whereabouts
 from transship.pipeline.transport import RangeRefusedError
 
-AGENT: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
-_MANIFEST: Final = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
-_JSON: Final = {**AGENT, "Accept": "application/json"}
+IDENTITY: Final = {"Accept-Encoding": "identity"}
+_MANIFEST: Final = {**IDENTITY, "Accept": ", ".join(sorted(MANIFESTS))}
+_JSON: Final = {**IDENTITY, "Accept": "application/json"}
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _HUB_API: Final = "registry-1.docker.io"
 _ROUNDS: Final = 4
@@ -48,7 +48,7 @@ class Request(NamedTuple):
 
     method: str
     target: str | Url
-    headers: Mapping[str, str] = AGENT
+    headers: Mapping[str, str] = IDENTITY
     limit: int | None = http.MAX_ERROR
     body: bytes | BinaryIO | None = None
     length: int = 0
@@ -129,7 +129,7 @@ class RegistryClient:
             TransientError: also later from `read`, where the connection broke; what came is good.
             TransportError: as `get_manifest`.
         """
-        headers = {**AGENT, "Range": f"bytes={start}-"} if start else AGENT
+        headers = {**IDENTITY, "Range": f"bytes={start}-"} if start else IDENTITY
         answer = self._ask("GET", repository, f"blobs/{wanted.digest}", headers, None)
         if start and answer.status == 416:
             raise RangeRefusedError(f"{answer}: 416 for a start at byte {start}")
@@ -168,7 +168,7 @@ class RegistryClient:
         """
         # "*" is what token servers agree on for more than pull and push.
         scope = f"{pull_scope(repository).removesuffix('pull')}*"
-        answer = self._ask("DELETE", repository, f"manifests/{digest}", AGENT, http.MAX_ERROR, scope=scope)
+        answer = self._ask("DELETE", repository, f"manifests/{digest}", IDENTITY, http.MAX_ERROR, scope=scope)
         if answer.status == 405:
             raise TransportError(
                 answer.error().message, advice="this registry does not allow it; it can be a setting of the registry"
@@ -273,9 +273,9 @@ class RegistryClient:
         """Decide on the scheme, once."""
         with self._lock:
             if self._login is None:
-                if not self._settings.tls_verify:
+                if self._settings.tls_verify is False:
                     self._origin = probe.choose(self._lanes, self._secure, self._plain)
-                verified = self._settings.tls_verify
+                verified = self._settings.tls_verify is not False
                 self._login = Login(self._origin, self._lanes, self._find, self._settings.token, verified=verified)
             return self._login
 

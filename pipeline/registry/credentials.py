@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from transship.pipeline.errors import UsageError, shown
+from transship.pipeline.registry.namespaces import AUTH_FILES
 
 _MAX_FILE: Final = 4 << 20
 HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -59,8 +60,10 @@ def auth_files(environ: Mapping[str, str], authfile: str = "") -> AuthFiles:
 class CredentialStore:
     """Finds credentials; reads each file and asks each helper once, also one that fails. Thread-safe."""
 
-    def __init__(self, files: AuthFiles) -> None:
+    def __init__(self, files: AuthFiles, helpers: Sequence[str] = (AUTH_FILES,)) -> None:
+        """``helpers`` are asked in order; of them `AUTH_FILES` is ``files``, with the helpers that those name."""
         self._files = files
+        self._helpers = helpers
         self._lock = threading.Lock()
         self._documents: list[tuple[Path, Mapping[str, object]]] | None = None
         self._found: dict[tuple[str, str], Credentials | None] = {}
@@ -80,6 +83,22 @@ class CredentialStore:
             return self._found[key]
 
     def _search(self, registry: str, repository: str) -> Credentials | None:
+        """Ask one helper after the other; one that fails counts only where none has anything."""
+        failure: UsageError | None = None
+        for name in self._helpers:
+            try:
+                in_files = name == AUTH_FILES
+                found = self._in_files(registry, repository) if in_files else self._ask(name, (registry,))
+            except UsageError as error:
+                failure = failure or error
+                continue
+            if found:
+                return found
+        if failure:
+            raise failure
+        return None
+
+    def _in_files(self, registry: str, repository: str) -> Credentials | None:
         if self._documents is None:
             self._documents = [(path, load_auth_file(path)) for path in self._files.paths if self._present(path)]
         names = sorted(HUB_NAMES) if registry in HUB_NAMES else [registry]

@@ -15,8 +15,9 @@ from transship.pipeline.registry.lanes import Lanes
 from transship.pipeline.registry.origin import Url
 from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.registry.span import check_span
+from transship.pipeline.registry.tls_details import TlsDetails
 
-_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "transship"}
+_HEADERS: Final = {"Accept-Encoding": "identity"}
 _MOST: Final = 8
 """URLs of one layer that are tried."""
 
@@ -27,10 +28,10 @@ class ForeignUrls:
     A redirect from https to http is refused. Thread-safe.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """``environ`` may name proxies."""
+    def __init__(self, environ: Mapping[str, str], agent_prefix: str = "", allowed: TlsDetails = TlsDetails()) -> None:  # noqa: B008
+        """``environ`` may name proxies; the rest is as in `HostSettings`, of which nothing else counts here."""
         # No registry's host is named, so that no pair of a registry is ever shown.
-        self._lanes = Lanes("", HostSettings(), tls.Certificates(), environ)
+        self._lanes = Lanes("", HostSettings(agent_prefix=agent_prefix, tls=allowed), tls.Certificates(), environ)
 
     def blob(self, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
         """Open a layer's raw, unverified bytes from byte ``start`` on, at the first of its URLs that answers.

@@ -56,6 +56,18 @@ def forget(name: str, server: str, environ: Mapping[str, str]) -> bool:
     return _answer(name, "erase", server, server, environ) is not None
 
 
+def servers(name: str, environ: Mapping[str, str]) -> list[str]:
+    """Return what helper ``name`` has credentials for; raises as `ask`."""
+    output = _answer(name, "list", "", "all registries", environ)
+    try:
+        found = json.loads(output or b"{}")
+    except (ValueError, RecursionError):
+        raise UsageError(f"{_named(name)} says no JSON when asked what it has") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{_named(name)} says no JSON object when asked what it has")
+    return sorted(found)
+
+
 def _named(name: str) -> str:
     return f"credential helper docker-credential-{shown(name, 60)}"
 

@@ -79,7 +79,9 @@ def _redirected(answer: Answer, call: Call) -> Url:
 
 def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
     pace = lane.pace
-    headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
+    headers = {"User-Agent": lane.agent, **call.headers}
+    if authorization:
+        headers["Authorization"] = authorization
     again = call.again and (call.body is None or isinstance(call.body, bytes))
     attempt = 0
     begun = time.monotonic()

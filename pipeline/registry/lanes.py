@@ -5,7 +5,7 @@ Only the registry's own host is shown client certificates; redirects and token s
 
 import threading
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from transship.pipeline.registry import proxy, tls
 from transship.pipeline.registry.connection import Pool
@@ -13,13 +13,16 @@ from transship.pipeline.registry.origin import Origin
 from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.settings import HostSettings
 
+AGENT: Final = "transship"
+
 
 class Lane(NamedTuple):
-    """One origin: its connections and its pace."""
+    """One origin: its connections, its pace, and the User-Agent that it sees."""
 
     origin: Origin
     pool: Pool
     pace: Pace
+    agent: str = AGENT
 
 
 class Lanes:
@@ -61,6 +64,8 @@ class Lanes:
         pace = Pace(self._settings.patience, limit, self.stopped)
         context = None
         if origin.scheme == "https":
-            verify = self._settings.tls_verify
-            context = tls.context(self._certificates, verify=verify, with_pairs=origin.host == self._host)
-        return Lane(origin, Pool(origin, limit, context, proxy.choose(origin, self._environ)), pace)
+            verify = self._settings.tls_verify is not False
+            own = origin.host == self._host
+            context = tls.context(self._certificates, self._settings.tls, verify=verify, with_pairs=own)
+        pool = Pool(origin, limit, context, proxy.choose(origin, self._environ))
+        return Lane(origin, pool, pace, f"{self._settings.agent_prefix} {AGENT}".strip())

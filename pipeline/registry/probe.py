@@ -39,7 +39,7 @@ def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:
 
 def _ask(lane: Lane) -> None:
     """Get any answer at all; raises `WireError` where none comes."""
-    asked = Request("GET", "/v2/", {"Accept-Encoding": "identity", "User-Agent": "transship"})
+    asked = Request("GET", "/v2/", {"Accept-Encoding": "identity", "User-Agent": lane.agent})
     response = lane.pool.ask(asked, lane.pace.timeout)
     with suppress(WireError):
         response.read1(64 << 10)

@@ -13,12 +13,12 @@ from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.referrer import subject_of
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.registry.answer import Answer
-from transship.pipeline.registry.client import AGENT, RegistryClient, Request
+from transship.pipeline.registry.client import IDENTITY, RegistryClient, Request
 from transship.pipeline.registry.referrers import attach
 from transship.pipeline.registry.upload import Upload, check_digest, push_scope
 from transship.pipeline.transport import StoredBlob
 
-_ACCEPT = {**AGENT, "Accept": ", ".join(sorted(MANIFESTS))}
+_ACCEPT = {**IDENTITY, "Accept": ", ".join(sorted(MANIFESTS))}
 
 
 _LACKING = frozenset({"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
@@ -105,7 +105,7 @@ class Push:
         same = there.headers.get("Docker-Content-Digest", "") == str(manifest.digest)
         subject, listed = subject_of(manifest), ""
         if not (there.status == 200 and same and there.headers.get("Content-Type", "") == manifest.media_type):
-            headers = {**AGENT, "Content-Type": manifest.media_type}
+            headers = {**IDENTITY, "Content-Type": manifest.media_type}
             answer = self._client.ask(self._repository, self._scope, Request("PUT", target, headers, body=manifest.raw))
             if answer.status not in (200, 201, 202):
                 raise _refusal(answer, manifest)

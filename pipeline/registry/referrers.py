@@ -24,11 +24,11 @@ from transship.pipeline.manifest.referrer import (
 )
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.registry.answer import Answer
-from transship.pipeline.registry.client import AGENT, RegistryClient, Request, pull_scope
+from transship.pipeline.registry.client import IDENTITY, RegistryClient, Request, pull_scope
 
 MAX_REFERRERS: Final = 10_000
 """Manifests that may hang on one; a list without an end is no list."""
-_ACCEPT: Final = {**AGENT, "Accept": OCI_INDEX}
+_ACCEPT: Final = {**IDENTITY, "Accept": OCI_INDEX}
 _NO_API: Final = frozenset({400, 404, 405, 406, 501})
 _ROUNDS: Final = 5
 
@@ -121,7 +121,7 @@ def _extended(index: Index | None, manifest: Manifest, tag: str) -> bytes:
 
 
 def _put(client: RegistryClient, repository: str, scope: str, tag: str, raw: bytes) -> None:
-    headers = {**AGENT, "Content-Type": OCI_INDEX}
+    headers = {**IDENTITY, "Content-Type": OCI_INDEX}
     answer = client.ask(repository, scope, Request("PUT", f"manifests/{tag}", headers, body=raw))
     if answer.status not in (200, 201, 202):
         raise answer.error()

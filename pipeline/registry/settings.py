@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from transship.pipeline.registry.credentials import Credentials
+from transship.pipeline.registry.tls_details import TlsDetails
 
 
 class Patience(NamedTuple):
@@ -36,11 +37,12 @@ class HostSettings(NamedTuple):
     ``authfile`` replaces every other place credentials are looked for; ``credentials``, ``token``
     (a registry token sent as it is) and ``anonymous`` replace looking for them at all.
     ``cert_dir`` replaces the certs.d folders. ``concurrency`` counts requests at a time.
-    ``tls_verify`` false accepts any certificate and, where TLS fails, plain HTTP. ``docker_host`` is where the
-    Docker Engine is; empty leaves that to the environment.
+    ``tls_verify`` false accepts any certificate and, where TLS fails, plain HTTP; None leaves that to
+    registries.conf. ``docker_host`` is where the Docker Engine is; empty leaves that to the environment.
+    ``agent_prefix`` goes before transship's own User-Agent. ``tls`` narrows what TLS may be.
     """
 
-    tls_verify: bool = True
+    tls_verify: bool | None = None
     cert_dir: str = ""
     authfile: str = ""
     credentials: Credentials | None = None
@@ -49,6 +51,8 @@ class HostSettings(NamedTuple):
     concurrency: int = 8
     patience: Patience = Patience()
     docker_host: str = ""
+    agent_prefix: str = ""
+    tls: TlsDetails = TlsDetails()
 
     def __repr__(self) -> str:
         shown = {**self._asdict(), "token": "..." if self.token else ""}

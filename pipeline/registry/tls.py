@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.errors import UsageError, shown
+from transship.pipeline.registry.tls_details import TlsDetails
 
 if TYPE_CHECKING:
     import ssl
@@ -58,19 +59,25 @@ def read(folder: Path) -> Certificates:
     return Certificates(tuple(entry for entry in entries if entry.suffix == ".crt"), pairs)
 
 
-def context(certificates: Certificates, *, verify: bool, with_pairs: bool) -> "ssl.SSLContext":
+def context(
+    certificates: Certificates,
+    details: TlsDetails,
+    *,
+    verify: bool,
+    with_pairs: bool,
+) -> "ssl.SSLContext":
     """Return a client context; ``with_pairs`` is for the registry itself, never for where it redirects.
 
     The same files give the same context again, without a look at them.
 
     Raises:
-        UsageError: a certificate file is not one.
+        UsageError: a certificate file is not one; Python cannot keep to the ``details``.
     """
-    return _made(certificates if with_pairs else certificates._replace(pairs=()), verify)
+    return _made(certificates if with_pairs else certificates._replace(pairs=()), details, verify)
 
 
 @lru_cache(maxsize=256)
-def _made(certificates: Certificates, verify: bool) -> "ssl.SSLContext":
+def _made(certificates: Certificates, details: TlsDetails, verify: bool) -> "ssl.SSLContext":
     import ssl  # noqa: PLC0415 - registries without TLS, and copies between files, need none of it
 
     if verify:
@@ -81,6 +88,7 @@ def _made(certificates: Certificates, verify: bool) -> "ssl.SSLContext":
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     made.set_alpn_protocols(["http/1.1"])
+    details.apply(made)
     try:
         for authority in certificates.authorities:
             made.load_verify_locations(authority)

@@ -15,7 +15,7 @@ from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, DeniedError, Error, InterruptError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.registry.answer import Answer
-from transship.pipeline.registry.client import AGENT, RegistryClient, Request, pull_scope
+from transship.pipeline.registry.client import IDENTITY, RegistryClient, Request, pull_scope
 from transship.pipeline.registry.origin import Url
 from transship.pipeline.transport import StoredBlob
 
@@ -26,7 +26,7 @@ PIECE: Final = 16 << 20
 _TRIES_WITHOUT_PROGRESS: Final = 5
 _READ: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})", re.ASCII)
-_BYTES: Final = {**AGENT, "Content-Type": "application/octet-stream"}
+_BYTES: Final = {**IDENTITY, "Content-Type": "application/octet-stream"}
 _LOST: Final = frozenset({401, 404, 416})
 """What an upload answers whose token ran out, that is unknown, or that is elsewhere than we think."""
 

@@ -18,7 +18,7 @@ from transship.pipeline.transport import Sink, Source
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from transship.pipeline.registry.registries import Registries
+    from transship.pipeline.registry.registries import Reach, Registries
 
 # Imports stand in the functions: a command loads the one transport that it uses.
 # ruff: noqa: PLC0415
@@ -41,9 +41,7 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
         Error: as its Source's constructor does.
     """
     if isinstance(reference, DockerReference):
-        from transship.pipeline.transports.docker import DockerSource
-
-        return DockerSource(registries.client(reference.registry), reference)
+        return _from_registry(registries.to_read(reference))
     if isinstance(reference, DaemonReference):
         from transship.pipeline.transports.docker_daemon import open_daemon
 
@@ -57,6 +55,23 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
     from transship.pipeline.transports.tarball import open_tarball
 
     return open_tarball(reference.paths)
+
+
+def open_written(reference: Reference, registries: "Registries") -> Source:
+    """Return the Source that reads what `open_sink` wrote: never a mirror's copy; as `open_source` for the rest."""
+    if isinstance(reference, DockerReference):
+        return _from_registry([registries.at(reference)])
+    return open_source(reference, registries)
+
+
+def _from_registry(places: "Sequence[Reach]") -> Source:
+    if len(places) == 1:
+        from transship.pipeline.transports.docker import DockerSource
+
+        return DockerSource(*places[0])
+    from transship.pipeline.transports.mirrored import MirroredSource
+
+    return MirroredSource(places)
 
 
 def _open_file(reference: PathReference) -> Source:
@@ -103,8 +118,11 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
     if isinstance(reference, DockerReference) and pushing:
         from transship.pipeline.transports.docker_sink import DockerSink
 
-        sources = [source for source in pushing.sources if isinstance(source, DockerReference)]
-        return DockerSink(pushing.registries.client(reference.registry), reference, sources, pushing.pool)
+        registries = pushing.registries
+        named = [source for source in pushing.sources if isinstance(source, DockerReference)]
+        sources = [place.reference for source in named for place in registries.conf.to_read(source)]
+        client, there = registries.at(reference)
+        return DockerSink(client, there, sources, pushing.pool)
     if isinstance(reference, PathReference) and reference.transport not in READ_ONLY:
         return _file_sink(reference)
     raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
