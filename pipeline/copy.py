@@ -102,7 +102,8 @@ def fetch_blobs(
             if waiting[blob.digest].result() if blob.digest in waiting else bring(blob):
                 read.append(blob)
         except Exception as error:
-            errors.append(error)
+            # Of thousands that fail one is told, and each would keep all that it was raised through.
+            errors = errors or [error]
     if errors:
         raise errors[0]
     store.sync()

@@ -18,7 +18,7 @@ MAX_DOCUMENT: Final = 4 << 20
 """Bytes; what registries accept for a manifest (distribution-spec, "Pushing Manifests")."""
 MAX_DEPTH: Final = 64
 _BYTES_A_COMMA: Final = 16
-_BYTES_A_BRACKET: Final = 32
+_BYTES_A_BRACKET: Final = 48
 """Of a document as long as its limit no value may be shorter, on average: some bytes of JSON take fifty of memory."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_DIGITS: Final = 20
