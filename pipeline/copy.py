@@ -41,6 +41,7 @@ Fill: TypeAlias = Callable[[Digest, Make], int]
 _Key: TypeAlias = tuple[Digest, MediaType]
 
 _STARTS: Final = 3
+_MOST_FAILED: Final = 8
 SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
 
@@ -85,7 +86,8 @@ def fetch_blobs(
 ) -> Fetched:
     """Bring every blob of the selection but those to ``leave`` into the store, large ones on ``pool`` if there is one.
 
-    Raises the first failure after all have ended, so that what came stays for the next call.
+    Raises the first failure after the others have ended, so that what came stays for the next call; after
+    eight nothing more is begun.
     """
     wanted = [blob for blob in tree.blobs(store, selection, partial(size_of, source)) if blob.digest not in leave]
     missing = [blob for blob in wanted if not store.has(blob)]
@@ -98,12 +100,15 @@ def fetch_blobs(
     errors: list[Exception] = []
     # Small ones are fetched here while the pool is at the large ones.
     for blob in sorted(missing, key=lambda blob: blob.digest in waiting):
+        future = waiting.get(blob.digest)
+        # An image of thousands of layers that are not there is not asked for one by one.
+        if len(errors) >= _MOST_FAILED and (future is None or future.cancel()):
+            continue
         try:
-            if waiting[blob.digest].result() if blob.digest in waiting else bring(blob):
+            if future.result() if future else bring(blob):
                 read.append(blob)
         except Exception as error:
-            # Of thousands that fail one is told, and each would keep all that it was raised through.
-            errors = errors or [error]
+            errors.append(error)
     if errors:
         raise errors[0]
     store.sync()

@@ -166,7 +166,7 @@ def test_case_35_twenty_thousand_layers_cost_no_more_than_they_must(build: Build
     world = build(Script(manifest=raw))
     assert world.run("inspect").code == 0
     world.refused("copy", "404")
-    assert len([seen for seen in world.registry.seen if "/blobs/" in seen.path]) < 20_100
+    assert len([seen for seen in world.registry.seen if "/blobs/" in seen.path]) < 20
 
 
 @pytest.mark.parametrize("change", [-1, 1])
