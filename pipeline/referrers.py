@@ -38,6 +38,11 @@ class Found(NamedTuple):
     referrers: tuple[Referrer, ...] = ()
     left: tuple[Left, ...] = ()
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What is left behind, as losses are said."""
+        return tuple(str(one) for one in self.left if one.referrer)
+
     def to_document(self) -> Object:
         """Return the JSON object that `Found.read` takes: part of checkpoints and reports."""
         referrers: list[Json] = [referrer.to_document() for referrer in self.referrers]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import luigi
 
 from transship.pipeline.compression.codecs import codec
-from transship.pipeline.copy import Change, convert, fetch_blobs, write
+from transship.pipeline.copy import Change, convert, fetch_blobs, refuse_losses, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.foreign import fetch_foreign
@@ -244,6 +244,7 @@ class WriteImage(_DeliveryStep):
             for member, made in zip(job.members, self.requires(), strict=True):
                 place, image = Place(job.transport, member.name, sink.accepts), made.made()
                 found = made.hanging(place)
+                refuse_losses(member.shape, found.lost)
                 hanging.append(found.to_document())
                 total += put(store, found.referrers, sink, place)
                 total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)

@@ -15,6 +15,7 @@ from support.registry_server import RegistryServer, running
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
+from transship.pipeline.manifest.referrer import schema_tag
 
 IMAGE = make_multi("referred", docker=False)
 CHILD = IMAGE.children[0]
@@ -247,3 +248,35 @@ def test_a_source_that_knows_of_none_is_said(tmp_path: Path) -> None:
     write_layout(tmp_path / "from", {"v1": make_image("in a folder", docker=False)})
     assert command(tmp_path, "copy", "oci:from:v1", "dir:middle").returncode == 0
     assert "knows of no referrers" in copy(tmp_path, "dir:middle", "oci:out:v1")
+
+
+def test_fail_on_loss_refuses_to_leave_anything_behind(tmp_path: Path, server: RegistryServer) -> None:
+    image = make_image("lossless")
+    signature = make_referrer(image, SIGNATURE, b"not to be lost")
+    upload(server, "lossless/app", "v1", image)
+    upload(server, "lossless/app", dashed(image), list_of(signature))
+    said = copy(tmp_path, "--fail-on-loss", f"docker://{server.name}/lossless/app:v1", "oci:out:v1", code=1)
+    assert str(signature.digest) in said
+    assert not (tmp_path / "out").exists()
+    copy(tmp_path, "--fail-on-loss", f"docker://{server.name}/lossless/app:v1", f"docker://{server.name}/kept/app:v1")
+
+
+def test_what_hangs_too_deep_is_left_behind(tmp_path: Path) -> None:
+    chain = [make_image("deep", docker=False)]
+    for depth in range(12):
+        chain.append(make_referrer(chain[-1], SBOM, b"%d deep" % depth))
+    write_layout(tmp_path / "from", {"v1": chain[0]})
+    entries = json.loads((tmp_path / "from/index.json").read_bytes())
+    for artifact in chain[1:]:
+        write_layout(tmp_path / "from", {"": artifact})
+        entries["manifests"] += json.loads((tmp_path / "from/index.json").read_bytes())["manifests"]
+    (tmp_path / "from/index.json").write_text(json.dumps(entries))
+    said = copy(tmp_path, "oci:from:v1", "oci:out:v1")
+    assert f"{chain[9].digest} ({SBOM}) of {chain[8].digest}: more than 8 deep" in said
+    made = json.loads((tmp_path / "out/index.json").read_bytes())["manifests"]
+    assert {entry["digest"] for entry in made} == {str(one.digest) for one in chain[:9]}
+
+
+def test_tags_of_the_schema_are_those_of_the_spec() -> None:
+    assert schema_tag(Digest("sha256", "a" * 64)) == f"sha256-{'a' * 64}"
+    assert schema_tag(Digest("sha512", "a" * 128)) == f"sha512-{'a' * 64}"

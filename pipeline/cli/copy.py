@@ -16,7 +16,7 @@ from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
-from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
+from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, refuse_losses, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
@@ -129,6 +129,7 @@ def _copy(
             made = converted()
             place = Place(transport, name, sink.accepts)
             hanging = sort_out(store, hanging, Selection(made.root, kept), made.changed, place)
+            refuse_losses(form, hanging.lost)
             with sink:
                 put(store, hanging.referrers, sink, place)
                 write(store, made.root, sink, name, leave=there, kept=kept, foreign=form.downloads)

@@ -55,21 +55,17 @@ def subjected(client: RegistryClient, repository: str, subject: Digest) -> tuple
 
 def by_referrers_api(client: RegistryClient, repository: str, subject: Digest) -> tuple[Descriptor, ...] | None:
     """Return what the API lists, all pages, None where the registry has none; raises as `referrers`."""
-    if repository in client.without_referrers_api:
+    answer = _first_page(client, repository, subject)
+    if answer is None:
         return None
-    found: list[Descriptor] = []
-    seen: set[str] = set()
-    target: str | None = f"referrers/{subject}"
-    while target is not None:
-        answer = client.ask(repository, pull_scope(repository), Request("GET", target, _ACCEPT, MAX_DOCUMENT))
-        if not seen and (answer.status in _NO_API or (answer.status == 200 and answer.is_html)):
-            client.without_referrers_api.add(repository)
-            return None
-        found += _page(answer)
+    found = [*_page(answer)]
+    seen = {answer.url.target}
+    while (target := client.next_page(answer, f"/v2/{repository}/", seen)) is not None:
         _bounded(found, subject)
+        answer = client.ask(repository, pull_scope(repository), Request("GET", target, _ACCEPT, MAX_DOCUMENT))
+        found += _page(answer)
         seen.add(answer.url.target)
-        target = client.next_page(answer, f"/v2/{repository}/", seen)
-    return tuple(found)
+    return _bounded(found, subject)
 
 
 def leads_to(client: RegistryClient, repository: str, referrer: Referrer) -> bool:
@@ -91,7 +87,7 @@ def attach(client: RegistryClient, repository: str, scope: str, subject: Digest,
         ContentError: under that tag is something else; it is left as it is. Or the list would be too long.
         TransportError: the registry refuses it, or others overwrite it each time.
     """
-    if by_referrers_api(client, repository, subject) is not None:
+    if _first_page(client, repository, subject) is not None:
         return
     tag = schema_tag(subject)
     with client.whereabouts.alone(subject):
@@ -109,6 +105,20 @@ def attach(client: RegistryClient, repository: str, scope: str, subject: Digest,
         f"{client.registry}/{repository}:{tag}: others overwrite this list of referrers each time",
         advice="run again when they are done",
     )
+
+
+def _first_page(client: RegistryClient, repository: str, subject: Digest) -> Answer | None:
+    """Return the API's first answer, None where the registry has no API, which is remembered."""
+    if repository in client.without_referrers_api:
+        return None
+    target = f"referrers/{subject}"
+    answer = client.ask(repository, pull_scope(repository), Request("GET", target, _ACCEPT, MAX_DOCUMENT))
+    if answer.status in _NO_API or (answer.status == 200 and answer.is_html):
+        client.without_referrers_api.add(repository)
+        return None
+    if answer.status != 200:
+        raise answer.error()
+    return answer
 
 
 def _extended(index: Index | None, manifest: Manifest, tag: str) -> bytes:
