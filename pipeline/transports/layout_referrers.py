@@ -36,6 +36,7 @@ class LayoutReferrers:
         self._read = read
         self._lock = threading.Lock()
         self._found: dict[Digest, list[Descriptor]] | None = None
+        self._named = {entry.name: entry for entry in entries if entry.name and entry.media_type in MANIFESTS}
 
     def subjected(self, subject: Digest) -> list[Descriptor]:
         """Return what refers to ``subject`` by its own ``subject`` field."""
@@ -47,7 +48,7 @@ class LayoutReferrers:
     def referrers(self, subject: Digest, name: str) -> list[Referrer]:
         """Return all that hangs on ``subject``, the image's name being ``name``."""
         tied = [Referrer(subject, entry) for entry in self.subjected(subject)]
-        return [*tied, *tagged_in(self.entries, subject, name)]
+        return [*tied, *self._tagged(subject, name)]
 
     def has(self, referrer: Referrer, name: str) -> bool:
         """Say whether an entry ties ``referrer`` to its subject, the image's name being ``name``."""
@@ -55,6 +56,14 @@ class LayoutReferrers:
             return any(entry.digest == referrer.manifest.digest for entry in self.entries)
         wanted = (beside(name, referrer.tag), referrer.manifest.digest)
         return any((entry.name, entry.digest) == wanted for entry in self.entries)
+
+    def _tagged(self, subject: Digest, name: str) -> Iterator[Referrer]:
+        """Yield what cosign's tags for ``subject`` lead to, beside an image called ``name`` or under the bare tag."""
+        for tag in cosign_tags(subject):
+            entry = self._named.get(beside(name, tag)) or self._named.get(tag)
+            if entry is not None:
+                bare = Descriptor(entry.media_type, entry.digest, entry.size, artifact_type=entry.artifact_type)
+                yield Referrer(subject, bare, tag)
 
 
 def referrers_in(entries: Iterable[Descriptor], read: ReadManifest) -> dict[Digest, list[Descriptor]]:
@@ -68,18 +77,6 @@ def referrers_in(entries: Iterable[Descriptor], read: ReadManifest) -> dict[Dige
         if tied is not None:
             found.setdefault(tied[0], {})[entry.digest] = tied[1]
     return {subject: list(those.values()) for subject, those in found.items()}
-
-
-def tagged_in(entries: Iterable[Descriptor], subject: Digest, name: str) -> list[Referrer]:
-    """Return what cosign's tags for ``subject`` lead to, beside an image called ``name``, else in the whole layout."""
-    named = {entry.name: entry for entry in entries if entry.name and entry.media_type in MANIFESTS}
-    found = []
-    for tag in cosign_tags(subject):
-        entry = named.get(beside(name, tag)) or named.get(tag)
-        if entry is not None:
-            bare = Descriptor(entry.media_type, entry.digest, entry.size, artifact_type=entry.artifact_type)
-            found.append(Referrer(subject, bare, tag))
-    return found
 
 
 def _with_lists(entries: Iterable[Descriptor], read: ReadManifest) -> Iterator[Descriptor]:
