@@ -10,7 +10,7 @@ from typing import ClassVar
 import luigi
 
 from transship.pipeline.compression.codecs import codec
-from transship.pipeline.copy import Change, convert, fetch_blobs, refuse_losses, write
+from transship.pipeline.copy import Change, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.foreign import fetch_foreign
@@ -20,6 +20,7 @@ from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import SINGLE, parse_reference
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_untied, sort_out
+from transship.pipeline.repacking import refuse_losses
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transport import Sink, Source

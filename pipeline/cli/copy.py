@@ -16,7 +16,7 @@ from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import bounded
-from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, refuse_losses, write
+from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
@@ -34,7 +34,7 @@ from transship.pipeline.reference import (
 )
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
 from transship.pipeline.registry.registries import Registries
-from transship.pipeline.repacking import passing, staying
+from transship.pipeline.repacking import passing, refuse_losses, staying
 from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
