@@ -17,6 +17,8 @@ MAX_MANIFESTS: Final = 10_000
 """Manifests below one root; real ones have some dozens."""
 _MOST_KEPT: Final = 256
 _LARGEST_KEPT: Final = 64 << 10
+_MOST_BYTES: Final = 1 << 20
+"""Of the documents whose views are kept: a view can take thirty times its document."""
 # Each stage of an image looks at its manifest again.
 _views: dict[tuple[Digest, MediaType], Manifest] = {}
 
@@ -50,7 +52,7 @@ def load(store: Store, wanted: Descriptor) -> Manifest:
     if view is None or view.raw != raw:
         view = parse(raw, wanted.media_type, f"manifest {wanted.digest}")
         if len(raw) <= _LARGEST_KEPT:
-            while len(_views) >= _MOST_KEPT:
+            while len(_views) >= _MOST_KEPT or sum(len(kept.raw) for kept in list(_views.values())) > _MOST_BYTES:
                 with suppress(StopIteration, KeyError, RuntimeError):
                     del _views[next(iter(_views))]
             _views[key] = view

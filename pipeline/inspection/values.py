@@ -132,7 +132,7 @@ def printed(value: Value) -> str:
     if isinstance(value, str | int | Time):
         return str(value).translate(_CONTROLS)
     if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
+        return f"map[{' '.join(f'{printed(key)}:{printed(value[key])}' for key in sorted(value))}]"
     return f"[{' '.join(printed(item) for item in value)}]"
 
 

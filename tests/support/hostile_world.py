@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,9 @@ class World:
     def run(self, command: str, repository: str = "app", *, extra: tuple[str, ...] = ()) -> Done:
         """Run a command on ``repository`` with the password for the registry at hand; nothing else may change."""
         work = self.folder / "work"
+        for made in ("out", "runs"):
+            shutil.rmtree(work / made, ignore_errors=True)
+        self.registry.sent = 0
         image = f"docker://{self.registry.name}/{repository}"
         named = image if "@" in image else f"{image}:v1"
         (work / "batch.yaml").write_text(
@@ -137,7 +141,7 @@ class World:
         done = self.run(command, repository)
         lines = [line for line in done.err.splitlines() if says in line]
         assert done.code in (1, 2), (command, done.err)
-        assert len(lines) == 1, (command, done.err)
+        assert len(lines) == 1 or (lines and command == "verify"), (command, done.err)
         if command in ("copy", "inspect", "list-tags", "delete"):
             assert done.err.splitlines() == lines
             assert lines[0].startswith("transship: ")
