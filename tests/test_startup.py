@@ -12,7 +12,7 @@ from support.images import make_image, write_layout
 from support.registry_server import RegistryServer, push_image, running
 
 PACKAGES = Path(__file__).parent / "path"
-ENGINE = {"luigi", "jsonschema", "referencing", "tqdm", "yaml"}
+ENGINE = {"luigi", "jsonschema", "referencing", "tqdm", "yaml", "tomllib"}
 CODECS = {"pyzstd", "isal", "concurrent.futures.thread"}
 NETWORK = {"urllib3", "http.client", "socket", "ssl", "email"}
 PROGRAMS = {"subprocess", "transship.pipeline.registry.helper"}
@@ -102,6 +102,18 @@ def test_an_inspect_loads_no_engine_no_codec_and_what_can_write_nothing(tmp_path
     found = loaded(tmp_path, "inspect", "--tls-verify=false", f"docker://{server.name}/seen/app:v1")
     assert "transship.pipeline.inspection.summary" in found
     assert not found & (ENGINE | CODECS | PROGRAMS | {"dataclasses", "transship.pipeline.store"})
+
+
+def test_a_file_of_aliases_needs_no_parser_and_one_that_says_more_does(tmp_path: Path, server: RegistryServer) -> None:
+    push_image(server, "aliased/app", "v1", [b"one"])
+    place = f'[[registry]]\nlocation = "{server.name}"\n'
+    for name, text in (("plain", '# Short names\n[aliases]\n  "app" = "a.example/app"\n'), ("more", place)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "conf").write_text(text)
+        words = ("inspect", "--tls-verify=false", f"docker://{server.name}/aliased/app:v1")
+        found = loaded(folder, "--registries-conf", "conf", *words)
+        assert ("tomllib" in found) == (name == "more")
 
 
 def test_an_inspect_of_a_layout_loads_no_network(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 _MAX_FILE: Final = 4 << 20
 _VARIABLE: Final = "CONTAINERS_REGISTRIES_CONF"
 _NAME: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
-_SHORT: Final = re.compile(_NAME)
+_SHORT_NAME: Final = rf"(?!localhost/|[^/\"]*\.[^/\"]*/){_NAME}"
+_SHORT: Final = re.compile(_SHORT_NAME)
 _FULL: Final = re.compile(rf"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?|[A-Za-z0-9-]+:[0-9]+|localhost)/{_NAME}")
 _REGISTRY: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
-_ALIAS_LINE: Final = re.compile(rf'\s*(?:#.*|"({_NAME})"\s*=\s*"({_FULL.pattern})"\s*(?:#.*)?)?')
+_ALIAS_LINE: Final = re.compile(rf'\s*(?:#.*|"({_SHORT_NAME})"\s*=\s*"({_FULL.pattern})"\s*(?:#.*)?)?')
 _ALIASES: Final = re.compile(r"\s*\[aliases\]\s*(?:#.*)?")
 _MODES: Final = ("", "enforcing", "permissive", "disabled")
 _WHEN: Final = ("", "all", "digest-only", "tag-only")
