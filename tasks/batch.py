@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import luigi
 
-from transship.tasks.image import VerifyDigests
+from transship.tasks.delivery import VerifyDigests
 from transship.tasks.workspace import Workspace
 
 

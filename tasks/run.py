@@ -17,8 +17,9 @@ from transship.pipeline.referrers import find
 from transship.pipeline.report import CHECKPOINTS, ERROR
 from transship.pipeline.transport import Source
 from transship.tasks.checkpoint import Result
+from transship.tasks.delivery import VerifyDigests, WriteImage
 from transship.tasks.engine import drive
-from transship.tasks.image import FetchManifest, ResolvePlatform, VerifyDigests, WriteImage
+from transship.tasks.image import FetchManifest, ResolvePlatform
 from transship.tasks.processes import Events, Teller, fan_out
 from transship.tasks.segments import Drive, OnTask, reach, share
 from transship.tasks.units import Unit, units

@@ -21,8 +21,8 @@ from luigi.worker import Worker
 from transship.pipeline.errors import TransportError, shown
 from transship.pipeline.jobs import Plan
 from transship.pipeline.report import CHECKPOINTS, ERROR
+from transship.tasks.delivery import VerifyDigests
 from transship.tasks.gauge import Gauge, Message, Percent
-from transship.tasks.image import VerifyDigests
 from transship.tasks.units import Unit, units
 from transship.tasks.workspace import Workspace
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from luigi.task import Task
 
 from transship.pipeline.jobs import Plan
-from transship.tasks.image import ConvertMediaTypes, VerifyDigests
+from transship.tasks.delivery import VerifyDigests
+from transship.tasks.image import ConvertMediaTypes
 
 
 @dataclass(slots=True)

@@ -1,0 +1,153 @@
+"""The tasks of a destination: written, then read back; `image` has those before."""
+
+import luigi
+
+from transship.pipeline.copy import write
+from transship.pipeline.errors import ContentError
+from transship.pipeline.jobs import Delivery, Member
+from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import Json
+from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.reference import SINGLE, parse_reference
+from transship.pipeline.referrers import Found, Place, put, refuse_untied
+from transship.pipeline.repacking import refuse_losses
+from transship.pipeline.transport import Sink, Source
+from transship.pipeline.transports import Pushing, open_sink
+from transship.pipeline.tree import load
+from transship.pipeline.verify import Verified, same_image, verify
+from transship.tasks.checkpoint import CheckpointTarget, Result
+from transship.tasks.engine import park
+from transship.tasks.image import ConvertMediaTypes, Step
+
+
+class _DeliveryStep(Step):
+    """A task about one delivery of the plan."""
+
+    delivery: str = luigi.Parameter()
+
+    @property
+    def job(self) -> Delivery:
+        """The delivery in the plan."""
+        return self.workspace.plan.deliveries[self.delivery]
+
+    def output(self) -> CheckpointTarget:
+        """``checkpoints/<delivery key>/<task>.json``."""
+        return self.workspace.checkpoint(self.delivery, self.task_family)
+
+    def sink(self) -> Sink:
+        """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
+        space = self.workspace
+        sources = [parse_reference(space.plan.images[member.image].source) for member in self.job.members]
+        return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
+
+    def conversion(self, member: Member) -> ConvertMediaTypes:
+        """Return the task that makes one member."""
+        return ConvertMediaTypes(run_dir=self.run_dir, image=member.image, shape=member.shape.key())
+
+
+class WriteImage(_DeliveryStep):
+    """Write one destination: an image into a layout, folder or repository, or all images of one archive."""
+
+    def requires(self) -> list[ConvertMediaTypes]:
+        """The images in the destination's form."""
+        return [self.conversion(member) for member in self.job.members]
+
+    def perform(self) -> Result:
+        """Write; the destination is whole and durable, or as it was."""
+        job, store = self.job, self.workspace.store
+        total = 0
+        hanging: list[Json] = []
+        with self.sink() as sink:
+            for member, made in zip(job.members, self.requires(), strict=True):
+                place, image = Place(job.transport, member.name, sink.accepts), made.made()
+                found = made.hanging(place)
+                refuse_losses(member.shape, found.lost)
+                hanging.append(found.to_document())
+                total += put(store, found.referrers, sink, place)
+                total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)
+            if job.transport == "oci":
+                # What is left is to name it in the index, together with other images.
+                park()
+        asked = any(self.workspace.plan.images[member.image].referrers for member in job.members)
+        return {"bytes": total, **({"hanging": hanging} if asked else {})}
+
+    def hanging(self) -> list[Found]:
+        """Return for each member what of all that hangs on it was written, and what was left behind."""
+        found = self.result().get("hanging")
+        return [Found.read(one) for one in found] if isinstance(found, list) else [Found() for _ in self.job.members]
+
+
+class VerifyDigests(_DeliveryStep):
+    """Read the destination back and hash everything: with this checkpoint an image counts as done.
+
+    Of an image in a registry only the manifests are read back, and the registry asked whether it has each blob
+    at its size: it has hashed every blob that it took, and reading all of them again would double the traffic.
+    """
+
+    def requires(self) -> WriteImage:
+        """What is to be read back."""
+        return WriteImage(run_dir=self.run_dir, delivery=self.delivery)
+
+    def perform(self) -> Result:
+        """Verify every member; a finding undoes the write's checkpoint, so that the next run writes anew."""
+        beside = self.requires().hanging()
+        walks = [self._verified(*member) for member in zip(self.job.members, beside, strict=True)]
+        images: list[Json] = [
+            {"reference": self.job.reference(member), "digest": str(walk.root.digest)}
+            for member, walk in zip(self.job.members, walks, strict=True)
+            if walk.root
+        ]
+        return {
+            "images": images,
+            "manifests": sum(walk.manifests for walk in walks),
+            "blobs": sum(walk.blobs for walk in walks),
+            "bytes": sum(walk.bytes for walk in walks),
+        }
+
+    def _verified(self, member: Member, hanging: Found) -> Verified:
+        reference = self.job.reference(member)
+        expected, kept, _ = self.conversion(member).made()
+        also = [referrer.manifest for referrer in hanging.referrers]
+        source = self.workspace.written(reference)
+        try:
+            # Some keep no manifest; config and layers stand for the image.
+            remade = self.job.transport in SINGLE
+            holds = self.sink().has if self.job.transport == "docker" else None
+            digest = None if remade else expected.digest
+            walk = verify(source, digest, self.workspace.seen, kept=kept, holds=holds, also=also)
+            if remade and not walk.findings and not self._same_image(source.manifest(), expected):
+                raise ContentError(f"{reference}: holds another image than was written")
+            if not walk.findings:
+                self._refuse_untied(source, hanging)
+        finally:
+            source.close()
+        if walk.findings:
+            self._undo(walk)
+            first = walk.findings[0]
+            more = f" (and {len(walk.findings) - 1} more)" if len(walk.findings) > 1 else ""
+            raise ContentError(
+                f"{reference}: {first.digest} is {first.fault}: {first.why}{more}", advice="run again to write it anew"
+            )
+        return walk
+
+    def _refuse_untied(self, written: Source, hanging: Found) -> None:
+        try:
+            refuse_untied(written, hanging.referrers)
+        except ContentError:
+            self.requires().output().remove()
+            raise
+
+    def _same_image(self, found: Manifest, expected: Descriptor) -> bool:
+        return same_image(found, load(self.workspace.store, expected))
+
+    def _undo(self, walk: Verified) -> None:
+        """A damaged file may be the store's own, by hard link: nothing of the image is trusted any more."""
+        sink = self.sink()
+        for finding in walk.findings:
+            if finding.fault == "damaged":
+                self.workspace.store.discard(finding.digest)
+                sink.discard(finding.digest)
+        self.requires().output().remove()
+        for conversion in self.requires().requires():
+            conversion.output().remove()
+            conversion.requires().output().remove()
