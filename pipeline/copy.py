@@ -19,12 +19,18 @@ from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
-from transship.pipeline.lifting import lifted
+from transship.pipeline.lifting import lifted, lowered
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.media_types import DOCKER_MANIFEST, UNCOMPRESSED, MediaType
+from transship.pipeline.manifest.media_types import (
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA1_SIGNED,
+    SCHEMA1,
+    UNCOMPRESSED,
+    MediaType,
+)
 from transship.pipeline.manifest.platform import Platform
-from transship.pipeline.manifest.views import Image, Index, Schema1
+from transship.pipeline.manifest.views import Image, Index, Schema1, parse
 from transship.pipeline.pull import Pull, mismatch
 from transship.pipeline.repacking import bounded, refuse_losses
 from transship.pipeline.store import Store
@@ -123,17 +129,18 @@ def convert(
     source: Source | None = None,
     *,
     fill: Fill | None = None,
+    named: tuple[str, str] = ("", ""),
 ) -> Conversion:
     """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
 
     Layers are repacked on ``pool`` if there is one; its threads are waited for. Those not in the
     store are read from ``source``. Those unpacked go through ``fill``, if given, past the store.
-    The result does not depend on any of these.
+    The result does not depend on any of these. v2s1 manifests say how the image is ``named``: repository and tag.
 
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill).run()
+    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill, named=named).run()
 
 
 def write(
@@ -176,6 +183,7 @@ class _Converter:
         source: Source | None,
         *,
         fill: Fill | None,
+        named: tuple[str, str],
     ) -> None:
         self._store = store
         self._selection = selection
@@ -183,6 +191,7 @@ class _Converter:
         self._pool = pool
         self._source = source
         self._fill = fill
+        self._named = named
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
@@ -196,7 +205,8 @@ class _Converter:
             raw, media_type = (
                 self._index(descriptor, manifest) if isinstance(manifest, Index) else self._image(manifest)
             )
-            self._note("manifest", descriptor, self._store.put(raw, media_type))
+            named = parse(raw, media_type).digest if media_type in SCHEMA1 else None
+            self._note("manifest", descriptor, self._store.put(raw, media_type, named))
         root = self._changed.get(self._selection.root.digest, self._selection.root)
         losses = tuple(dict.fromkeys(self._losses))
         refuse_losses(self._shape, losses)
@@ -225,11 +235,16 @@ class _Converter:
         self._losses += plan.losses
         if self._shape.manifests == "docker" and not manifest.foreign_type:
             self._platforms[manifest.digest] = self._config_view(plan).platform
-        if plan.unchanged:
+        lowering = shape.manifests == "v2s1" and not manifest.foreign_type
+        if plan.unchanged and not lowering:
             return manifest.raw, plan.media_type
         self._config_view(plan).check_layers(len(manifest.layers), f"config {manifest.config.digest}")
         config = self._config(plan)
         layers = self._layers(plan)
+        if lowering:
+            lost, raw = lowered(self._store, plan, config, layers, self._named)
+            self._losses += lost
+            return raw, DOCKER_SCHEMA1_SIGNED
         return build_manifest(plan, config, layers), plan.media_type
 
     def _config(self, plan: ImagePlan) -> Descriptor:

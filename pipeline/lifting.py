@@ -1,12 +1,20 @@
-"""Docker v2s1 images out of a store, made v2s2: what that takes of their layers, which say neither size nor diff ID."""
+"""Docker v2s1 images out of a store, made v2s2, and the other way round.
+
+The one way unpacks their layers, which say neither size nor diff ID; the other adds a layer of nothing.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.compression import Budget, Compression, transcode
+from transship.pipeline.convert.image import ImagePlan
+from transship.pipeline.convert.lower import EMPTY_LAYER, lower
 from transship.pipeline.convert.schema1 import Lifted, Unpacked, layers, lift
 from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.config import ImageConfig
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -77,3 +85,23 @@ def _packing(start: bytes) -> Compression:
     if start.startswith(_GZIP):
         return Compression.GZIP
     return Compression.ZSTD if start == _ZSTD else Compression.NONE
+
+
+def lowered(
+    store: Store, plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...], named: tuple[str, str]
+) -> tuple[tuple[str, ...], bytes]:
+    """Return losses and bytes of a planned image's v2s1 manifest; the empty layer it may name is put into ``store``.
+
+    ``config``, in ``store``, and ``layers`` are what the v2s2 manifest would name, ``named`` is repository and tag.
+
+    Raises:
+        ContentError: a layer is at a URL alone, or the config has no history that fits.
+    """
+    for layer in plan.layers:
+        if layer.source.is_elsewhere:
+            raise ContentError(
+                f"layer {layer.source.digest} is foreign, which v2s1 cannot say", advice="say v2s2 or oci"
+            )
+    store.put(EMPTY_LAYER, DOCKER_LAYER_GZIP)
+    made = lower(ImageConfig.parse(store.read(config), f"config {config.digest}"), layers, named)
+    return made.losses, made.raw

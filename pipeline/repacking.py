@@ -29,8 +29,11 @@ def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Diges
 def staying(store: Store, selection: Selection, shape: Shape) -> list[Descriptor]:
     """Return the layers that `convert` never reads, as ``shape`` leaves them as they are; raises as `passing`.
 
-    A destination that has one already needs no bytes of it.
+    A destination that has one already needs no bytes of it. Of v2s1, which does not say how large layers are, all are
+    read: the store is what says it.
     """
+    if shape.manifests == "v2s1":
+        return []
     repacked, kept = _sorted(store, selection, shape)
     return [layer for digest, layer in kept.items() if digest not in repacked and not layer.is_elsewhere]
 

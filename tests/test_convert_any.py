@@ -30,8 +30,8 @@ from transship.pipeline.tree import Selection, load
 
 BLOB = MediaType("application/octet-stream")
 THERE, BACK = Shape("oci", reversible=True), Shape("docker")
-# Any text that JSON can spell, in any spelling; also halves of surrogate pairs, which Go and UTF-8 do not have.
-text = st.text(max_size=6) | st.sampled_from(["\ud800", "\u2028", "<&>", "\x00", "a\\u0041"])
+# Any text that UTF-8 can hold, in any spelling of JSON.
+text = st.text(max_size=6) | st.sampled_from(["\u2028", "<&>", "\x00", "a\\u0041"])
 digests = st.binary(min_size=32, max_size=32).map(lambda raw: f"sha256:{raw.hex()}")
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**18), 10**18) | text,
@@ -43,10 +43,7 @@ spellings = st.sampled_from([{}, {"indent": 3}, {"separators": (",", ":")}, {"en
 
 
 def spelt(draw, document) -> bytes:
-    try:
-        return json.dumps(document, **{"ensure_ascii": False, **draw(spellings)}).encode()
-    except UnicodeEncodeError:
-        return json.dumps(document).encode()
+    return json.dumps(document, **{"ensure_ascii": False, **draw(spellings)}).encode()
 
 
 @st.composite

@@ -96,7 +96,6 @@ def test_index_only_copies_the_list_and_nothing_of_it(folder: Path) -> None:
         (["--platform", "linux/amd64", "--all"], "--platform"),
         (["--multi-arch", "some"], "index-only"),
         (["--strip-removed-platforms"], "list of platforms"),
-        (["--format", "v2s1"], "v2s1"),
         (["--sign-by", "me"], "--sign-by"),
         (["--sign-passphrase-file", "me"], "--sign-passphrase-file"),
         (["--sign-identity", "me"], "--sign-identity"),

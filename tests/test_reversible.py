@@ -77,7 +77,7 @@ def test_what_was_added_to_the_oci_manifest_is_lost_on_the_way_back_and_said(tmp
     assert back.losses == ("manifest annotations", "layers[1] annotations")
 
 
-@pytest.mark.parametrize("change", ["layer", "config", "text", "list", "surrogate"])
+@pytest.mark.parametrize("change", ["layer", "config", "text", "list"])
 def test_an_original_that_is_not_of_this_image_is_not_taken(tmp_path, change):
     image, other = make_image("mine"), make_image("other")
     store, root = stored(tmp_path, image)
@@ -86,7 +86,7 @@ def test_an_original_that_is_not_of_this_image_is_not_taken(tmp_path, change):
     claimed = image.document
     claimed["layers"][0] = other.document["layers"][0] if change == "layer" else claimed["layers"][0]
     claimed["config"] = other.document["config"] if change == "config" else claimed["config"]
-    text = {"text": "no JSON", "list": make_multi("m").manifest_raw.decode(), "surrogate": "\ud800"}
+    text = {"text": "no JSON", "list": make_multi("m").manifest_raw.decode()}
     document["annotations"][ORIGINAL] = text.get(change, json.dumps(claimed))
     back = convert(store, Selection(put(store, document, OCI_MANIFEST)), BACK)
     made = load(store, back.root)

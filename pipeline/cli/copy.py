@@ -79,6 +79,11 @@ def perform(options: argparse.Namespace) -> int:
     return 0
 
 
+def _embedded(destination: _Destination) -> tuple[str, str]:
+    """Return the repository and tag that a v2s1 manifest says of itself there."""
+    return (destination.repository, destination.tag) if isinstance(destination, DockerReference) else ("", "")
+
+
 def _near(destination: _Destination) -> Path:
     """Return the folder for the scratch store: beside the destination, so that blobs are linked and not copied."""
     if not isinstance(destination, PathReference):
@@ -121,7 +126,7 @@ def _copy(
         fetch_blobs(source, store, selection, pool, leave=passing(store, selection, form) | there)
         fetch(source, store, hanging.referrers, pool)
         fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
-        converted = partial(convert, store, selection, form, pool, source)
+        converted = partial(convert, store, selection, form, pool, source, named=_embedded(destination))
         if isinstance(destination, PathReference) and transport == "docker-archive":
             sizes = tar_sizes(source, store, selection, form, pool)
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)

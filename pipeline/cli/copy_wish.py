@@ -67,8 +67,6 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
     Raises:
         UsageError: options that exclude each other, or what is not built.
     """
-    if options.format == "v2s1":
-        raise UsageError("copy: --format v2s1 is not built yet", advice="say oci or v2s2")
     if options.dest_decompress and (options.dest_compress_format or options.dest_compress):
         raise UsageError("copy: --dest-decompress and --dest-compress exclude each other", advice="choose one")
     if options.dest_compress and transport != "dir":
@@ -86,7 +84,7 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         layers = Compression.NONE
     if layers and layers is not Compression.NONE and transport == "docker-archive":
         print("transship: a docker-archive holds plain tars: nothing is compressed", file=sys.stderr)
-    manifests = {"oci": "oci", "v2s2": "docker"}.get(options.format, "keep")
+    manifests = {"oci": "oci", "v2s2": "docker", "v2s1": "v2s1"}.get(options.format, "keep")
     return Shape(
         manifests,  # type: ignore[arg-type]
         options.config,

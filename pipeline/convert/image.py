@@ -75,7 +75,8 @@ def plan_image(image: Image, shape: Shape) -> ImagePlan:
             foreign layer whose bytes the target must hold; or it must change and may not.
     """
     plan = _plan(image, shape)
-    if shape.preserve and not plan.unchanged:
+    lowered = shape.manifests == "v2s1" and not image.foreign_type
+    if shape.preserve and (lowered or not plan.unchanged):
         raise digest_lost(image.digest, image.media_type, plan.media_type)
     return plan
 
@@ -158,7 +159,9 @@ def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor
 
 
 def _target(image: Image, manifests: Manifests) -> MediaType:
-    return {"keep": image.media_type, "oci": OCI_MANIFEST, "docker": DOCKER_MANIFEST}[manifests]
+    # v2s1 is made of what v2s2 would be.
+    made = {"keep": image.media_type, "oci": OCI_MANIFEST, "docker": DOCKER_MANIFEST, "v2s1": DOCKER_MANIFEST}
+    return made[manifests]
 
 
 def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:

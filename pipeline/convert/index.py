@@ -12,7 +12,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object, dump
-from transship.pipeline.manifest.media_types import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, MediaType
+from transship.pipeline.manifest.media_types import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, SCHEMA1, MediaType
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index
 
@@ -37,7 +37,7 @@ def rebuild_index(
         ContentError: it must change and may not, or cannot as it is to name what is not there, or becomes a Docker
             list and has an entry that is no Docker image.
     """
-    media_type = {"keep": index.media_type, "oci": OCI_INDEX, "docker": DOCKER_LIST}[shape.manifests]
+    media_type = {"keep": index.media_type, "oci": OCI_INDEX}.get(shape.manifests, DOCKER_LIST)
     same = all(changed.get(entry.digest, entry).digest == entry.digest for entry in kept)
     if same and media_type == index.media_type and (sparse or len(kept) == len(index.manifests)):
         return index.raw, media_type, ()
@@ -71,7 +71,7 @@ def _docker_list(
         return found.raw, DOCKER_LIST, losses(beyond_list(index, kept), _renamed(found, kept))
     listed: list[Json] = []
     for old, new in zip(kept, entries, strict=True):
-        if new.media_type != DOCKER_MANIFEST:
+        if new.media_type not in (DOCKER_MANIFEST, *SCHEMA1):
             raise ContentError(
                 f"index {index.digest}: its entry {old.digest} is {shown(new.media_type)}, "
                 "a Docker list has Docker's images alone",

@@ -66,7 +66,7 @@ def original_list(index: Index, entries: tuple[Descriptor, ...]) -> Index | None
 
 def _original(annotations: Mapping[str, str]) -> Manifest | None:
     # Whatever stands there is no reason to fail: the image is converted without it.
-    with suppress(ContentError, UnicodeEncodeError):
+    with suppress(ContentError):
         return parse(annotations[ORIGINAL].encode(), what=ORIGINAL) if ORIGINAL in annotations else None
     return None
 

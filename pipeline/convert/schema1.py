@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from transship.pipeline.convert.spelling import joined, members, quoted
+from transship.pipeline.convert.spelling import joined, members, quoted, time
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.document import Json, Object, dump, load
@@ -17,8 +17,6 @@ from transship.pipeline.manifest.media_types import DOCKER_CONFIG, DOCKER_MANIFE
 from transship.pipeline.manifest.views import Image, Schema1, parse
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_NEVER: Final = "0001-01-01T00:00:00Z"
 _NOT_IN_CONFIG: Final = ("id", "parent", "parent_id", "layer_id", "throwaway", "Size")
 """Of the top entry, whose other fields are the config."""
 _IN_HISTORY: Final = frozenset({"created", "author", "comment", "throwaway"})
@@ -117,11 +115,7 @@ def _entries(manifest: Schema1) -> list[_Entry]:
 
 
 def _entry(layer: Digest, text: str, where: str) -> _Entry:
-    try:
-        raw = text.encode()
-    except UnicodeEncodeError as error:
-        raise ContentError(f"{where}: half a surrogate pair") from error
-    fields = Fields(load(raw, where), where)
+    fields = Fields(load(text.encode(), where), where)
     fields.refuse_misspelt(_KNOWN)
     return _Entry(layer, text, fields, _step(fields))
 
@@ -137,7 +131,7 @@ def _config(entries: list[_Entry], diff_ids: list[Digest]) -> bytes:
 
 
 def _step(fields: Fields) -> str:
-    parts = {"created": quoted(_time(fields))}
+    parts = {"created": quoted(time(fields, "created"))}
     said = {"author": fields.optional_text("author"), "created_by": " ".join(_command(fields))}
     said["comment"] = fields.optional_text("comment")
     parts |= {key: quoted(value) for key, value in said.items() if value}
@@ -153,19 +147,6 @@ def _command(fields: Fields) -> tuple[str, ...]:
     # Docker's first versions wrote a command of one word without a list.
     said = run.document.get("Cmd")
     return (said,) if isinstance(said, str) else run.texts("Cmd")
-
-
-def _time(fields: Fields) -> str:
-    """Return when an entry was created as Go writes it: no zeros at the end of a fraction, UTC as ``Z``."""
-    text = fields.optional_text("created")
-    if not text:
-        return _NEVER
-    found = _TIME.fullmatch(text)
-    if not found:
-        raise ContentError(f"{fields.where}: created {shown(text)!r} is no time of RFC 3339")
-    fraction = (found[2] or "")[:9].rstrip("0")
-    zone = "Z" if found[3][1:] == "00:00" else found[3]
-    return found[1] + (f".{fraction}" if fraction else "") + zone
 
 
 def _losses(manifest: Schema1, entries: list[_Entry]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.compression.codecs import ZSTD_KINDS
 from transship.pipeline.errors import UsageError
 
-Manifests: TypeAlias = Literal["keep", "oci", "docker"]
+Manifests: TypeAlias = Literal["keep", "oci", "docker", "v2s1"]
 Config: TypeAlias = Literal["verbatim", "strict"]
 Foreign: TypeAlias = Literal["keep-urls", "download"]
 _HOLD_ALL: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
@@ -56,7 +56,7 @@ class Shape(NamedTuple):
 
 def keeps_schema1(shape: Shape) -> bool:
     """Say whether a Docker v2s1 image stays what it is: it cannot be repacked, and no archive or engine takes it."""
-    return shape.manifests == "keep" and shape.layers is None and not shape.single
+    return shape.manifests in ("keep", "v2s1") and shape.layers is None and not shape.single
 
 
 def bounded(wish: Shape, transport: str) -> Shape:
@@ -75,17 +75,19 @@ def bounded(wish: Shape, transport: str) -> Shape:
     if wish.foreign is None and transport in _HOLD_ALL | {"dir"}:
         wish = wish._replace(foreign="download")
     if transport == "containers-storage":
+        if wish.manifests == "v2s1":
+            raise UsageError(f"{transport}: holds no v2s1 manifests", advice="say v2s2 or oci")
         wish = wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
         plain = Shape("docker", wish.config, Compression.NONE, single=True)
         return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless, foreign=wish.foreign)
     if transport in ("oci", "oci-archive"):
-        if wish.manifests == "docker":
+        if wish.manifests in ("docker", "v2s1"):
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
         wish = wish._replace(manifests="oci")
     if wish.layers in ZSTD_KINDS and wish.manifests != "oci":
         # As skopeo: who asks for zstd and for no format gets the one that holds it.
-        if wish.manifests == "docker":
+        if wish.manifests in ("docker", "v2s1"):
             raise UsageError("Docker's formats hold no zstd layers", advice="say manifests: oci, or layers: gzip")
         return wish._replace(manifests="oci")
     return wish

@@ -8,9 +8,14 @@ import json
 import re
 from typing import Final
 
+from transship.pipeline.errors import ContentError, shown
+from transship.pipeline.manifest.fields import Fields
+
 _OUTSIDE: Final = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _HTML: Final = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_NEVER: Final = "0001-01-01T00:00:00Z"
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -36,6 +41,23 @@ def quoted(text: str) -> str:
 def joined(parts: dict[str, str]) -> str:
     """Return the JSON object of members that are JSON already, in their order."""
     return "{" + ",".join(f"{quoted(key)}:{value}" for key, value in parts.items()) + "}"
+
+
+def time(fields: Fields, key: str) -> str:
+    """Return the time at ``key`` as Go writes it: no zeros at the end of a fraction, UTC as ``Z``; year 1 for none.
+
+    Raises:
+        ContentError: it is no time of RFC 3339.
+    """
+    text = fields.optional_text(key)
+    if not text:
+        return _NEVER
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise ContentError(f"{fields.where}: {key} {shown(text)!r} is no time of RFC 3339")
+    fraction = (found[2] or "")[:9].rstrip("0")
+    zone = "Z" if found[3][1:] == "00:00" else found[3]
+    return found[1] + (f".{fraction}" if fraction else "") + zone
 
 
 def _after(text: str, at: int) -> int:

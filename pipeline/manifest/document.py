@@ -63,11 +63,7 @@ def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> Object:
 
 def dump(document: Mapping[str, Json]) -> bytes:
     """Return the canonical bytes of a document that transship makes: compact, UTF-8, keys as given."""
-    try:
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        # Half of a pair of surrogates, which UTF-8 has not: it stays the escape that it was.
-        return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class _RefusedError(Exception):
