@@ -253,14 +253,14 @@ def _single_commands() -> Iterator[Scenario]:
 
 def _recompressions() -> Iterator[Scenario]:
     for have in ("gzip", "zstd", "uncompressed"):
-        for want in ("gzip", "zstd", "uncompressed"):
+        for want in ("gzip", "zstd", "zstd:chunked", "uncompressed"):
             if have == want:
                 continue
             # skopeo unpacks only into a dir:.
             plain = want == "uncompressed"
             option = "--dest-decompress" if plain else f"--dest-compress-format {want}"
             yield _pair(
-                f"{have}-to-{want}",
+                f"{have}-to-{want.replace(':', '-')}",
                 f"A layout's image repacked: {have} to {want}",
                 "local",
                 (f"oci:{{local}}/{have}:v1", "dir:out" if plain else "oci:out:v1"),
