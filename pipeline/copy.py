@@ -295,7 +295,7 @@ class _Converter:
 
     def _repacked(self, layer: LayerPlan, repack: Compression, diff_id: Digest) -> Descriptor:
         plain = self._store.path(diff_id)
-        if repack is Compression.NONE and plain.exists():
+        if repack is Compression.NONE and self._store.holds(diff_id):
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
         have = compression_of(layer.source.media_type)
         said: dict[str, str] = {}

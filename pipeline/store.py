@@ -26,6 +26,7 @@ from transship.pipeline.disk import (
     write_all,
     write_durably,
 )
+from transship.pipeline.doubts import Doubts
 from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -43,10 +44,6 @@ _LOCK_POLL: Final = 0.02
 _MODE: Final = 0o444
 _RECENT_COUNT: Final = 256
 _RECENT_SIZE: Final = 64 << 10
-
-
-def _ignore(_: int) -> None:
-    """Take a count of bytes and do nothing with it."""
 
 
 class LostBlobError(NotFoundError):
@@ -67,6 +64,7 @@ class Store:
         self._partial = str(self._ingest)
         self.cancelled = threading.Event()
         """Once set, every ingest in this process ends at its next piece, keeping what it has."""
+        self.doubts = Doubts()
         self._recent: dict[Digest, bytes] = {}
         with at_disk(root):
             for directory in (root / "blobs" / "sha256", self._ingest):
@@ -85,11 +83,13 @@ class Store:
         return f"{self._blobs}/{digest.algorithm}/{digest.hex}"
 
     def has(self, wanted: Descriptor) -> bool:
-        """Say whether the blob is here at its full size."""
-        try:
-            return os.stat(self._final(wanted.digest)).st_size == wanted.size
-        except OSError:
-            return False
+        """Say whether the blob is here at its full size; one that is doubted is hashed, and removed if damaged."""
+        path = self._final(wanted.digest)
+        with suppress(OSError):
+            if os.stat(path).st_size == wanted.size:
+                # A signed v2s1 manifest is not named by all its bytes.
+                return not self.doubts or wanted.media_type in SCHEMA1 or self.doubts.dispelled(wanted.digest, path)
+        return False
 
     def size(self, digest: Digest) -> int:
         """Return the size in bytes of a blob here; raises `LostBlobError` where there is none."""
@@ -99,6 +99,10 @@ class Store:
             raise LostBlobError(
                 f"blob {digest} is not in the store {self.root}", advice="run again to fetch it"
             ) from error
+
+    def holds(self, digest: Digest) -> bool:
+        """Say whether a blob made here is here, whatever its size; doubted as in `has`."""
+        return os.path.exists(path := self._final(digest)) and self.doubts.dispelled(digest, path)
 
     def get(self, wanted: Descriptor) -> FileBlob:
         """Return the blob.
@@ -143,7 +147,7 @@ class Store:
         self._remember(descriptor.digest, raw)
         return descriptor
 
-    def ingest(self, wanted: Descriptor, open_at: OpenAt, on_bytes: OnBytes = _ignore) -> bool:
+    def ingest(self, wanted: Descriptor, open_at: OpenAt, on_bytes: OnBytes = lambda _: None) -> bool:
         """Bring the blob in, reading it by ``open_at(offset)``; return whether bytes were read.
 
         Resumes what an earlier call left. Of concurrent calls for one blob one reads, the others

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from luigi.task import Task
 
 from transship.pipeline.disk import sweep_folder, write_durably
+from transship.pipeline.doubts import seal
 from transship.pipeline.errors import Error, TransportError
 from transship.pipeline.jobs import Delivery, ImageJob
 from transship.pipeline.referrers import find
@@ -19,6 +21,7 @@ from transship.pipeline.transport import Source
 from transship.tasks.checkpoint import Result
 from transship.tasks.delivery import VerifyDigests, WriteImage
 from transship.tasks.engine import drive
+from transship.tasks.healing import heal
 from transship.tasks.image import FetchManifest, ResolvePlatform
 from transship.tasks.processes import Events, Teller, fan_out
 from transship.tasks.segments import Drive, OnTask, reach, share
@@ -74,12 +77,13 @@ class _Run:
     outcome: Outcome = field(default_factory=Outcome)
     verified: set[str] = field(default_factory=set)
 
-    def pending(self) -> list[str]:
-        """Return the deliveries that are not verified."""
+    def pending(self, *, tell: bool = True) -> list[str]:
+        """Return the deliveries that are not verified; ``tell`` of the others."""
         found = []
         for key in self.workspace.plan.deliveries:
             if self.workspace.checkpoint(key, VerifyDigests.__name__).exists():
-                self.on_delivery(key, True)
+                if tell:
+                    self.on_delivery(key, True)
             else:
                 found.append(key)
         return found
@@ -163,6 +167,7 @@ def execute(
     """
     begun = time.monotonic()
     run = _Run(workspace, threads, on_delivery, fail_fast)
+    heal(workspace, partial(run.pending, tell=False))
     pending = run.pending()
     work = units(workspace.plan, pending)
     processes = min(processes, threads, len(work) // _UNITS_PER_PROCESS)
@@ -170,7 +175,7 @@ def execute(
         run.spread(work, processes)
     if run.outcome.succeeded or not fail_fast:
         run.finish(pending)
-    return _conclude(run, begun)
+    return _conclude(run, begun, sealing=True)
 
 
 def join(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, url: str, processes: int = 1) -> Outcome:
@@ -190,9 +195,11 @@ def join(workspace: Workspace, threads: int, on_delivery: OnDelivery, *, url: st
     return outcome
 
 
-def _conclude(run: _Run, begun: float) -> Outcome:
+def _conclude(run: _Run, begun: float, *, sealing: bool = False) -> Outcome:
     workspace = run.workspace
     if run.outcome.ran:
+        if sealing:
+            seal(workspace.root)
         workspace.sync()
         _sweep_layouts(workspace)
     run.outcome.seconds = time.monotonic() - begun

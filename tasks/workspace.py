@@ -66,7 +66,9 @@ class Workspace:
 
     def sibling(self, on_bytes: OnBytes, processes: int) -> "Workspace":
         """Return the same run folder as one of ``processes`` forks opens it, with its own connections and threads."""
-        return Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets)
+        made = Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets)
+        made.store.doubts = self.store.doubts.copy()
+        return made
 
     @classmethod
     def of(cls, root: str) -> "Workspace":

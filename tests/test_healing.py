@@ -37,9 +37,6 @@ def test_a_blob_damaged_in_store_and_layout_at_once_is_fetched_and_written_anew(
     flip(blob)
     for checkpoint in (tmp_path / "runs").rglob("VerifyDigests.json"):
         checkpoint.unlink()
-    found = command(tmp_path, "run", str(path))
-    assert found.returncode == 1
-    assert "damaged" in found.stderr
     assert command(tmp_path, "run", str(path)).returncode == 0
     assert blob.read_bytes() == IMAGE.layers[0].packed
 

@@ -21,6 +21,7 @@ ORDER = (
     "manifest",
     "transport",
     "disk",
+    "doubts",
     "overlap",
     "chunked",
     "compression",

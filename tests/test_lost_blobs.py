@@ -27,7 +27,7 @@ def finished(folder: Path, registry) -> Path:
 
 
 @pytest.mark.parametrize("damage", ["remove", "flip"])
-def test_what_the_store_lost_is_brought_again_by_the_run_after_the_one_that_finds_out(tmp_path, registry, damage):
+def test_what_the_store_lost_between_two_runs_is_brought_again_by_the_next(tmp_path, registry, damage):
     work = finished(tmp_path / "work", registry)
     before = tree(work / "out")
     for path in work.glob("runs/batch/checkpoints/*/[VW]*.json"):
@@ -40,9 +40,7 @@ def test_what_the_store_lost_is_brought_again_by_the_run_after_the_one_that_find
                 raw = path.read_bytes()
                 path.unlink()
                 path.write_bytes(b"[" + raw[1:])
-    runs = [command(work, "run", "batch.yaml") for _ in range(4)]
-    assert runs[0].returncode == 1
-    assert "run again" in runs[0].stderr
-    assert runs[-1].returncode == 0, [run.stderr for run in runs]
+    again = command(work, "run", "batch.yaml")
+    assert (again.returncode, again.stderr) == (0, "")
     assert tree(work / "out") == before
     assert command(work, "verify", "runs/batch").returncode == 0

@@ -1,10 +1,11 @@
 """A batch before a fault proxy: the folder it runs in, its verdict, and what another tool does there."""
 
+import hashlib
 import json
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from support.fault_proxy import FaultProxy, Rule
@@ -67,3 +68,17 @@ def skopeo(case: int, proxy: FaultProxy, rules: Sequence[Rule], image: str, out:
         ended = f"no end within {_PEER_SECONDS} s"
     shutil.rmtree(out, ignore_errors=True)
     figure(case, f"{ended}, {megabytes(proxy.down)}", "skopeo")
+
+
+def skopeo_again(case: int, damage: Callable[[Path], None], source: Path, out: Path, blob: str) -> None:
+    """Where figures are collected, let skopeo copy into a layout a second time after ``damage`` to a blob of it."""
+    if not REPORT:
+        return
+    words = ["skopeo", "copy", "-q", f"oci:{source}:v1", f"oci:{out}:v1"]
+    subprocess.run(words, check=True, capture_output=True)
+    path = out / "blobs/sha256" / blob
+    path.chmod(0o644)
+    damage(path)
+    code = subprocess.run(words, check=False, capture_output=True).returncode
+    kept = hashlib.sha256(path.read_bytes()).hexdigest() != blob
+    figure(case, f"{damage.__name__}, copied again: exit {code}, {'kept' if kept else 'healed'}", "skopeo")
