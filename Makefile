@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := python3
 
-.PHONY: test check acceptance demo bench clean
+.PHONY: test check acceptance demo bench man clean
 
 # What CI runs: style, types, every test.
 test: $(VENV)/dev
@@ -30,6 +30,10 @@ demo: $(VENV)/runtime
 # Half an hour, on a machine that does nothing else. Compares with skopeo and crane where they are installed.
 bench: $(VENV)/runtime
 	$(VENV)/bin/python -m benchmarks --write docs/benchmarks.md
+
+# transship(1) and one page a command, from the arguments that the program itself reads.
+man: $(VENV)/runtime
+	$(VENV)/bin/python -m transship.pipeline.cli.man build/man
 
 clean:
 	rm -rf $(VENV) demo/out benchmarks/out build dist *.egg-info

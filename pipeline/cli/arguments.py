@@ -10,9 +10,18 @@ from transship.pipeline.cli.flags import elsewhere, reaching
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
-    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
-    parser.add_argument("--name", metavar="NAME", default="", help="name of the run (default: from the batch file)")
-    parser.add_argument("--workers", metavar="N", type=_positive, default=0, help="images at once (default: by cores)")
+    parser.add_argument(
+        "--runs", metavar="DIR", default="runs", help="folder in which run folders live (default: runs)"
+    )
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        default="",
+        help="name of the run, and of its folder (default: name: of the batch file, else its file name)",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=_positive, default=0, help="images at once (default: by the number of cores)"
+    )
     parser.add_argument(
         "--processes",
         metavar="N",
@@ -21,18 +30,32 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="processes to share the work (default: one a core, where there are images enough)",
     )
     parser.add_argument(
-        "--scheduler", metavar="URL", default="", help="share the run with other machines by the luigid there"
+        "--scheduler",
+        metavar="URL",
+        default="",
+        help="share the run with other machines by the luigid at this address (default: alone)",
     )
-    parser.add_argument("--refresh", action="store_true", help="ask tags again and redo the images that changed")
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="ask tags again, which stay pinned otherwise, and redo the images that changed",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after the first failure")
-    parser.add_argument("--dry-run", action="store_true", help="check the batch file and print the plan")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the batch file, print the plan as JSON, and write nothing"
+    )
     styles = ("auto", "bar", "lines", "json", "none")
-    parser.add_argument("--progress", choices=styles, default="auto", help="how to show progress (default: auto)")
+    parser.add_argument(
+        "--progress",
+        choices=styles,
+        default="auto",
+        help="how to show progress on standard error (default: auto, a bar on a terminal, else lines)",
+    )
 
 
 def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
 def _verify(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +66,8 @@ def _verify(parser: argparse.ArgumentParser) -> None:
 
 def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, or name of a run under runs/")
-    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
-    parser.add_argument("--html", metavar="FILE", default="", help="write a self-contained page")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON instead of lines")
+    parser.add_argument("--html", metavar="FILE", default="", help="write a page of HTML that needs no other file")
     parser.add_argument(
         "--rewrite",
         metavar="FILE",
@@ -59,12 +82,16 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="OCI layout, oci-archive, docker-archive or dir:")
+    parser.add_argument(
+        "path", metavar="PATH", help="OCI layout, oci-archive, docker-archive or dir: folder, known by what is in it"
+    )
     parser.add_argument("--port", metavar="N", type=_port, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(
         "--address", metavar="IP", default="127.0.0.1", help="address to listen on (default: this machine alone)"
     )
-    parser.add_argument("--access-log", metavar="FILE", default="", help="append one JSON line a request")
+    parser.add_argument(
+        "--access-log", metavar="FILE", default="", help="append one JSON line for each request (default: none)"
+    )
 
 
 def _port(text: str) -> int:
@@ -96,5 +123,6 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "login": query_arguments.login,
     "logout": query_arguments.logout,
     "sync": sync_arguments.sync,
+    "completion": query_arguments.completion,
 }
 """What adds a command's arguments to its parser, by the command's name."""

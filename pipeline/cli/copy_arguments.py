@@ -16,13 +16,19 @@ _UNBUILT = {
 
 def copy(parser: argparse.ArgumentParser) -> None:
     """Add them."""
-    parser.add_argument("source", metavar="SRC", help="transport:reference")
-    parser.add_argument("destination", metavar="DST", help="transport:reference")
+    parser.add_argument("source", metavar="SRC", help="the image to read, as transport:reference")
+    parser.add_argument("destination", metavar="DST", help="where to write it, as transport:reference")
     _choosing(parser)
     _form(parser)
-    parser.add_argument("--digestfile", metavar="FILE", default="", help="write the digest of the manifest there")
     parser.add_argument(
-        "--additional-tag", metavar="NAME:TAG", action="append", default=[], help="another name in a docker-archive"
+        "--digestfile", metavar="FILE", default="", help="write the digest of the manifest to this file"
+    )
+    parser.add_argument(
+        "--additional-tag",
+        metavar="NAME:TAG",
+        action="append",
+        default=[],
+        help="docker-archive: only: another name for the image; may stand several times",
     )
     parser.add_argument(
         "--image-parallel-copies", metavar="N", type=natural, default=0, help="layers at once (default: 4)"
@@ -31,7 +37,12 @@ def copy(parser: argparse.ArgumentParser) -> None:
     flag(parser, "-q", "--quiet", help="print nothing but errors")
     flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
     flag(parser, "--dest-precompute-digests", help="accepted: digests are always known before a blob is sent")
-    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    parser.add_argument(
+        "--authfile",
+        metavar="FILE",
+        default="",
+        help="as --src-authfile and --dest-authfile, where those are not given",
+    )
     for side in ("src-", "dest-"):
         reaching(parser, side)
         account(parser, side)
@@ -51,8 +62,13 @@ def refuse_encryption(options: argparse.Namespace) -> None:
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:
-    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image")
-    parser.add_argument("--platform", metavar="OS/ARCH", default="", help="the one to copy (default: this machine's)")
+    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image (default: this machine's)")
+    parser.add_argument(
+        "--platform",
+        metavar="OS/ARCH",
+        default="",
+        help="the platform to copy, os/architecture[/variant] (default: this machine's)",
+    )
     parser.add_argument(
         "--multi-arch",
         metavar="WHAT",
@@ -63,16 +79,36 @@ def _choosing(parser: argparse.ArgumentParser) -> None:
 
 
 def _form(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-f", "--format", choices=("oci", "v2s1", "v2s2"), default="", help="manifest format to write")
+    parser.add_argument(
+        "-f",
+        "--format",
+        choices=("oci", "v2s1", "v2s2"),
+        default="",
+        help="manifest format to write; v2s1 is an error (default: as it is, where the destination can hold it)",
+    )
     flag(parser, "--preserve-digests", help="fail where a digest would change")
     flag(parser, "--reversible", help="keep Docker's manifests in annotations of OCI's: the way back gives their bytes")
     flag(parser, "--fail-on-loss", help="write nothing where the conversion would lose anything")
-    parser.add_argument("--config", choices=("verbatim", "strict"), default="verbatim", help="keep the config's bytes")
+    parser.add_argument(
+        "--config",
+        choices=("verbatim", "strict"),
+        default="verbatim",
+        help="keep the config's bytes, or only what the OCI spec names (default: verbatim)",
+    )
     flag(parser, "--dest-compress", help="dir: only: gzip layers that are plain tars")
     parser.add_argument(
-        "--dest-compress-format", choices=("gzip", "zstd", "zstd:chunked"), default="", help="repack the layers"
+        "--dest-compress-format",
+        choices=("gzip", "zstd", "zstd:chunked"),
+        default="",
+        help="repack every layer that is packed otherwise (default: layers stay as they are)",
     )
-    parser.add_argument("--dest-compress-level", metavar="N", type=int, default=None, help="gzip 1 to 9, zstd 1 to 20")
+    parser.add_argument(
+        "--dest-compress-level",
+        metavar="N",
+        type=int,
+        default=None,
+        help="how hard to pack: gzip 1 to 9 (default: 6), zstd 1 to 20 (default: 3)",
+    )
     flag(parser, "--dest-compress-again", help="repack also layers that have the format asked for")
     flag(parser, "--dest-decompress", help="unpack the layers")
     parser.add_argument(
@@ -82,10 +118,18 @@ def _form(parser: argparse.ArgumentParser) -> None:
         help="leave foreign layers at their URLs, or fetch them (default: for dir:, docker-archive:, Docker, Podman)",
     )
     parser.add_argument(
-        "--max-layer-size", metavar="BYTES", type=natural, default=0, help="the most a layer may unpack to (1 TiB)"
+        "--max-layer-size",
+        metavar="BYTES",
+        type=natural,
+        default=0,
+        help="most bytes that a layer may unpack to (default: 1 TiB)",
     )
     parser.add_argument(
-        "--max-layer-ratio", metavar="N", type=natural, default=0, help="and that many times what it is packed (400)"
+        "--max-layer-ratio",
+        metavar="N",
+        type=natural,
+        default=0,
+        help="most times that a layer may be larger than packed, beyond 64 MiB (default: 400)",
     )
     flag(parser, "--dest-force-compress-format", help="accepted: every layer always gets the format asked for")
     flag(

@@ -11,6 +11,12 @@ from typing import Final
 _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+_AUTH_FILE: Final = (
+    "file of registry credentials (default: REGISTRY_AUTH_FILE, else those that skopeo, Podman and Docker write)"
+)
+_CERTIFICATES: Final = (
+    "folder of *.crt (authorities), *.cert and *.key (who we are) for TLS (default: those of certs.d)"
+)
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,40 +31,66 @@ def flag(parser: argparse.ArgumentParser, *names: str, help: str, default: objec
 
 def reaching(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Add how to reach a registry; `connect.source_settings` reads it. ``prefix`` is such as ``src-``."""
-    parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help="registry credentials")
-    parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help="*.crt, *.cert and *.key for TLS")
+    parser.add_argument(f"--{prefix}authfile", metavar="FILE", default="", help=_AUTH_FILE)
+    parser.add_argument(f"--{prefix}cert-dir", metavar="DIR", default="", help=_CERTIFICATES)
     text = "require HTTPS with a valid certificate (default: true, or as registries.conf says)"
     flag(parser, f"--{prefix}tls-verify", help=text, default=None)
 
 
 def account(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Add who to be at a registry; `connect.account_settings` reads it."""
-    parser.add_argument(f"--{prefix}creds", metavar="USER[:PASSWORD]", default=None, help="log in with these")
-    parser.add_argument(f"--{prefix}username", metavar="USER", default=None, help="log in as this user")
-    parser.add_argument(f"--{prefix}password", metavar="PASSWORD", default=None, help="the password of that user")
-    parser.add_argument(f"--{prefix}registry-token", metavar="TOKEN", default="", help="send this Bearer token")
+    parser.add_argument(
+        f"--{prefix}creds",
+        metavar="USER[:PASSWORD]",
+        default=None,
+        help="log in with these; other users of the machine see them (default: what the auth files say)",
+    )
+    parser.add_argument(
+        f"--{prefix}username", metavar="USER", default=None, help="log in as this user; goes with the password option"
+    )
+    parser.add_argument(
+        f"--{prefix}password",
+        metavar="PASSWORD",
+        default=None,
+        help="the password of that user; other users of the machine see it, transship login keeps it in a file",
+    )
+    parser.add_argument(
+        f"--{prefix}registry-token", metavar="TOKEN", default="", help="send this Bearer token, and ask for none"
+    )
     flag(parser, f"--{prefix}no-creds", help="be nobody, whatever the auth files say")
 
 
 def retrying(parser: argparse.ArgumentParser) -> None:
     """Add how often to try again; `connect.account_settings` reads it."""
-    parser.add_argument("--retry-times", metavar="N", type=natural, default=None, help="try again so often")
+    parser.add_argument(
+        "--retry-times",
+        metavar="N",
+        type=natural,
+        default=None,
+        help="times to ask again what failed in a way that may pass, each request for itself (default: 5)",
+    )
     parser.add_argument(
         "--retry-delay",
         metavar="DURATION",
         type=duration,
         default=0.0,
-        help="wait so long before (default: 0.5s, doubling)",
+        help="wait before asking again, such as 2s or 1m30s (default: 0.5s, doubling up to 30s)",
     )
 
 
 def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Add the options of single transports."""
     parser.add_argument(
-        f"--{prefix}daemon-host", metavar="HOST", default="", help="where the Docker Engine is (default: DOCKER_HOST)"
+        f"--{prefix}daemon-host",
+        metavar="HOST",
+        default="",
+        help="where the Docker Engine is: unix:///path or tcp://host:port (default: DOCKER_HOST)",
     )
     parser.add_argument(
-        f"--{prefix}shared-blob-dir", metavar="DIR", default="", help="for oci: only: where blobs are kept"
+        f"--{prefix}shared-blob-dir",
+        metavar="DIR",
+        default="",
+        help="oci: only: folder in which layouts share their blobs (default: the layout's own)",
     )
 
 

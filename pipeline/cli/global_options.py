@@ -50,16 +50,22 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
         help=said("accept unsigned images (no policy is enforced in this version)"),
         default=unless_command(False),
     )
-    valued("override-arch", "ARCH", "choose images for this architecture, not this machine's")
-    valued("override-os", "OS", "choose images for this operating system, not linux")
-    valued("override-variant", "VARIANT", "choose images for this variant of the architecture")
-    valued("tmpdir", "DIR", "where large temporary files go")
+    valued("override-arch", "ARCH", "choose images for this architecture (default: this machine's)")
+    valued("override-os", "OS", "choose images for this operating system (default: linux)")
+    valued(
+        "override-variant", "VARIANT", "choose images for this variant of the architecture (default: this machine's)"
+    )
+    valued(
+        "tmpdir",
+        "DIR",
+        "folder for large temporary files (default: TMPDIR, else /tmp or /var/tmp)",
+    )
     parser.add_argument(
         "--command-timeout",
         metavar="DURATION",
         type=duration,
         default=unless_command(0.0),
-        help=said("give up after so long, such as 90s or 5m"),
+        help=said("give up after so long, such as 90s or 5m (default: never)"),
     )
     valued("registries.d", "DIR", "where signatures are kept, by *.yaml files there (checked, not used yet)")
     parser.add_argument("--registries-conf", default=unless_command(""), help=argparse.SUPPRESS)

@@ -4,57 +4,36 @@ Of skopeo's commands: 0 done; 1 failed, wrong options too; 2 the image was not f
 transship's own: 2 options, batch file or reference wrong, or not there. 130 interrupted.
 """
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
 from transship.pipeline import __version__
 from transship.pipeline.cli import arguments, global_options
+from transship.pipeline.cli.commands import ABSENT, OWN, nearest, summary
+from transship.pipeline.cli.parser import Parser
 from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageError, shown
 
-_COMMANDS: Final = {
-    "run": "copy and convert every image of a batch file; run again to resume",
-    "status": "show where every image of a run stands",
-    "verify": "re-read and re-hash a run's destinations, or any image",
-    "report": "show what happened: digests old and new, bytes, losses, errors",
-    "serve": "serve a layout, archive or dir: as a read-only registry",
-    "copy": "copy one image",
-    "inspect": "show what an image is",
-    "list-tags": "list the tags of a repository, or the names in a docker-archive",
-    "delete": "delete an image from a registry, an OCI layout or Podman's storage",
-    "layers": "write the blobs of an image to a folder layers-* here (deprecated: use copy)",
-    "manifest-digest": "compute the digest of a manifest in a file",
-    "login": "check credentials with a registry and keep them",
-    "logout": "forget the credentials for a registry",
-    "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
-}
-_OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})
-"""Commands that skopeo does not have."""
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors as one line that says where help is."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", advice=f"see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Prints errors to standard error, never a traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
+    if "_ARGCOMPLETE" in os.environ:
+        importlib.import_module("transship.pipeline.cli.completing").answer()
+    parser = main_parser()
+    before, command, after = split(parser, words)
     try:
-        return _dispatch(words)
+        return _dispatch(parser, before, command, after)
     except Error as error:
-        if debug:
+        if "--debug" in words:
             raise
         _say(f"transship: {error}")
-        return _code(error, _command(words))
+        return _code(error, command)
     except global_options.TimeUpError:
         _say("transship: the time of --command-timeout is up; what is done is kept")
         sys.stdout.flush()
@@ -74,39 +53,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _code(error: Error, command: str) -> int:
     if isinstance(error, NotFoundError):
         return 2
-    return 2 if isinstance(error, UsageError) and command in _OWN else 1
+    return 2 if isinstance(error, UsageError) and command in OWN else 1
 
 
-def _command(words: list[str]) -> str:
-    return next((word for word in words if word in _COMMANDS), "")
+def split(parser: Parser, words: Sequence[str]) -> tuple[list[str], str, list[str]]:
+    """Return what stands before the command, the command, empty where there is none, and what follows it."""
+    valued = parser.valued()
+    position = 0
+    while position < len(words) and words[position].startswith("-"):
+        position += 2 if words[position] in valued else 1
+    return list(words[:position]), "".join(words[position : position + 1]), list(words[position + 1 :])
 
 
-def _dispatch(words: list[str]) -> int:
-    command = _command(words)
-    parser = _parser()
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for name, summary in _COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
-        if name == command:
-            arguments.ADD[name](sub)
-            global_options.add(sub, command=True)
-    options = parser.parse_args(words)
+def _dispatch(parser: Parser, before: list[str], command: str, after: list[str]) -> int:
+    found = parser.parse_args(before)
+    if not command:
+        raise UsageError("no command", advice="see transship --help")
+    if command == "help":
+        return _help(parser, after)
+    options = command_parser(command).parse_args(after, found)
+    options.command = command
     global_options.check(options)
     # What a command needs is loaded once its arguments are sound: help and a misspelt option cost little.
-    chosen = importlib.import_module(f"transship.pipeline.cli.{options.command.replace('-', '_')}")
+    chosen = importlib.import_module(f"transship.pipeline.cli.{command.replace('-', '_')}")
     with global_options.applied(options):
         return int(chosen.perform(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="transship",
-        description="Move and convert container images in bulk: resumable, verified, reproducible.",
-        allow_abbrev=False,
+def _help(parser: Parser, topic: list[str]) -> int:
+    (command_parser(topic[0]) if topic and not topic[0].startswith("-") else parser).print_help()
+    return 0
+
+
+def main_parser() -> Parser:
+    """Return the parser of what stands before a command."""
+    parser = Parser("transship")
+    parser.add_argument(
+        "-v", "--version", action="version", version=f"transship {__version__}", help="print the version and end"
     )
-    parser.add_argument("-v", "--version", action="version", version=f"transship {__version__}")
     global_options.add(parser, command=False)
     return parser
+
+
+def command_parser(command: str) -> Parser:
+    """Return the parser of what follows ``command``.
+
+    Raises:
+        UsageError: there is no such command; the message says which may be meant.
+    """
+    if command in ABSENT:
+        raise UsageError(f"{command} is not offered: {ABSENT[command]}", advice="use skopeo's")
+    if not summary(command):
+        meant = nearest(command)
+        advice = f"did you mean {meant}?" if meant else "see transship --help"
+        raise UsageError(f"unknown command {shown(command)!r}", advice=advice)
+    parser = Parser(f"transship {command}")
+    add_arguments(parser, command)
+    return parser
+
+
+def add_arguments(parser: Parser, command: str) -> None:
+    """Add what a command takes, the global options too."""
+    arguments.ADD[command](parser)
+    global_options.add(parser, command=True)
 
 
 def _say(text: str) -> None:

@@ -7,13 +7,18 @@ from transship.pipeline.cli.flags import account, elsewhere, flag, reaching, ret
 
 def inspect(parser: argparse.ArgumentParser) -> None:
     """Add those of ``inspect``."""
-    parser.add_argument("image", metavar="IMAGE-NAME", help="transport:reference")
+    parser.add_argument("image", metavar="IMAGE-NAME", help="the image, as transport:reference")
     flag(parser, "--raw", help="print the manifest, or with --config the config, byte for byte")
-    flag(parser, "--config", help="print the config in OCI's form")
-    parser.add_argument("-f", "--format", metavar="TEMPLATE", default="", help="a Go template, or json")
-    flag(parser, "-n", "--no-tags", help="do not ask for the repository's tags")
+    flag(parser, "--config", help="print the config in OCI's form (default: a summary of the image)")
     parser.add_argument(
-        "--manifest-digest", metavar="ALGORITHM", default="sha256", help="how Digest is computed (sha256 or sha512)"
+        "-f", "--format", metavar="TEMPLATE", default="", help="print by this Go template, or json (default: json)"
+    )
+    flag(parser, "-n", "--no-tags", help="do not ask a registry for the repository's tags")
+    parser.add_argument(
+        "--manifest-digest",
+        metavar="ALGORITHM",
+        default="sha256",
+        help="how Digest is computed: sha256 or sha512 (default: sha256)",
     )
     _image(parser)
 
@@ -28,8 +33,14 @@ def list_tags(parser: argparse.ArgumentParser) -> None:
 
 def layers(parser: argparse.ArgumentParser) -> None:
     """Add those of ``layers``."""
-    parser.add_argument("image", metavar="IMAGE-NAME", help="transport:reference")
-    parser.add_argument("layers", metavar="LAYER", nargs="*", default=[], help="digest of one (default: every blob)")
+    parser.add_argument("image", metavar="IMAGE-NAME", help="the image, as transport:reference")
+    parser.add_argument(
+        "layers",
+        metavar="LAYER",
+        nargs="*",
+        default=[],
+        help="digest of a blob to write, with or without sha256: (default: every blob)",
+    )
     _image(parser)
 
 
@@ -39,18 +50,34 @@ def delete(parser: argparse.ArgumentParser) -> None:
     _image(parser)
 
 
+def completion(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``completion``."""
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish", "powershell"), help="bash, zsh, fish or powershell"
+    )
+    flag(parser, "--no-descriptions", help="complete words alone, without what they do (zsh and fish show that)")
+
+
 def manifest_digest(parser: argparse.ArgumentParser) -> None:
     """Add those of ``manifest-digest``."""
-    parser.add_argument("file", metavar="MANIFEST-FILE", help="file that holds a manifest")
+    parser.add_argument(
+        "file", metavar="MANIFEST-FILE", help="file that holds a manifest; /dev/stdin for standard input"
+    )
 
 
 def login(parser: argparse.ArgumentParser) -> None:
     """Add those of ``login``."""
     registry = "host[:port], or host[:port]/namespace (default: the first unqualified-search registry)"
     parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="", help=registry)
-    parser.add_argument("-u", "--username", metavar="USER", default="", help="asked for where it is not given")
-    parser.add_argument("-p", "--password", metavar="PASSWORD", default="", help="better leave it out, or use stdin")
-    flag(parser, "--password-stdin", help="read the password from standard input")
+    parser.add_argument("-u", "--username", metavar="USER", default="", help="name to log in with (default: asked for)")
+    parser.add_argument(
+        "-p",
+        "--password",
+        metavar="PASSWORD",
+        default="",
+        help="password to log in with, which other users of the machine see (default: asked for)",
+    )
+    flag(parser, "--password-stdin", help="read the password from standard input, without the end of its line")
     flag(parser, "--get-login", help="print the user who is logged in, and do nothing")
     flag(parser, "-v", "--verbose", help="say where the credentials went")
     _files(parser)
@@ -59,14 +86,25 @@ def login(parser: argparse.ArgumentParser) -> None:
 
 def logout(parser: argparse.ArgumentParser) -> None:
     """Add those of ``logout``."""
-    parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="", help="as in login")
+    parser.add_argument(
+        "registry",
+        metavar="REGISTRY",
+        nargs="?",
+        default="",
+        help="registry or namespace, as in login; none with --all",
+    )
     flag(parser, "-a", "--all", help="log out of every registry in the auth file")
     _files(parser)
     reaching(parser)
 
 
 def _files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--compat-auth-file", metavar="FILE", default="", help="write there, in Docker's form")
+    parser.add_argument(
+        "--compat-auth-file",
+        metavar="FILE",
+        default="",
+        help="use this file, in Docker's form (default: that of --authfile)",
+    )
 
 
 def _image(parser: argparse.ArgumentParser) -> None:

@@ -10,24 +10,57 @@ _UNBUILT = ("sign-by", "sign-by-sigstore", "sign-by-sq-fingerprint", "sign-by-si
 
 def sync(parser: argparse.ArgumentParser) -> None:
     """Add them."""
-    parser.add_argument("source", metavar="SOURCE", help="registry/repository[:tag|@digest], folder, or source file")
-    parser.add_argument("destination", metavar="DESTINATION", help="folder or registry/namespace")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="registry/repository[:tag|@digest]; of --src dir a folder, of --src yaml a source file",
+    )
+    parser.add_argument("destination", metavar="DESTINATION", help="folder; of --dest docker registry[/namespace]")
     parser.add_argument("-s", "--src", choices=("docker", "dir", "yaml"), required=True, help="what the source is")
     parser.add_argument("-d", "--dest", choices=("docker", "dir"), required=True, help="what the destination is")
-    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image")
+    flag(parser, "-a", "--all", help="copy every platform of a multi-platform image (default: this machine's)")
     flag(parser, "--referrers", help="also copy what hangs on each image: signatures, attestations, SBOMs")
-    flag(parser, "--scoped", help="keep the full names of images at the destination")
-    parser.add_argument("--append-suffix", metavar="SUFFIX", default="", help="put this after each name")
+    flag(parser, "--scoped", help="keep the full names of images at the destination (default: their last part)")
+    parser.add_argument(
+        "--append-suffix",
+        metavar="SUFFIX",
+        default="",
+        help="put this after each tag at the destination (default: nothing)",
+    )
     flag(parser, "--dry-run", help="say what would be copied, and touch nothing")
-    flag(parser, "--keep-going", help="go on with other images where one fails")
-    parser.add_argument("--digestfile", metavar="FILE", default="", help="write a line 'digest reference' an image")
-    parser.add_argument("-f", "--format", choices=("oci", "v2s1", "v2s2"), default="", help="manifest format to write")
+    flag(
+        parser,
+        "--keep-going",
+        help="go on with other images where one fails, and end with 1 (default: begin none after it)",
+    )
+    parser.add_argument(
+        "--digestfile", metavar="FILE", default="", help="write a line 'digest reference' for each image to this file"
+    )
+    parser.add_argument(
+        "-f",
+        "--format",
+        choices=("oci", "v2s1", "v2s2"),
+        default="",
+        help="manifest format to write; v2s1 is an error (default: as they are)",
+    )
     flag(parser, "--preserve-digests", help="fail where a digest would change")
     flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
-    parser.add_argument("--runs", metavar="DIR", default="runs", help="where run folders live (default: runs)")
+    parser.add_argument(
+        "--runs", metavar="DIR", default="runs", help="folder in which run folders live (default: runs)"
+    )
     styles = ("auto", "bar", "lines", "json", "none")
-    parser.add_argument("--progress", choices=styles, default="auto", help="how to show progress (default: auto)")
-    parser.add_argument("--authfile", metavar="FILE", default="", help="registry credentials")
+    parser.add_argument(
+        "--progress",
+        choices=styles,
+        default="auto",
+        help="how to show progress on standard error (default: auto, a bar on a terminal, else lines)",
+    )
+    parser.add_argument(
+        "--authfile",
+        metavar="FILE",
+        default="",
+        help="as --src-authfile and --dest-authfile, where those are not given",
+    )
     for prefix in ("src-", "dest-"):
         reaching(parser, prefix)
         account(parser, prefix)

@@ -1,0 +1,50 @@
+"""The names of the commands: which there are, which are not shown, which skopeo has and transship has not."""
+
+from collections.abc import Mapping
+from typing import Final
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "run": "copy and convert every image of a batch file; run again to resume",
+    "status": "show where every image of a run stands",
+    "verify": "re-read and re-hash a run's destinations, or any image",
+    "report": "show what happened: digests old and new, bytes, losses, errors",
+    "serve": "serve a layout, archive or dir: as a read-only registry",
+    "copy": "copy one image",
+    "inspect": "show what an image is",
+    "list-tags": "list the tags of a repository, or the names in a docker-archive",
+    "delete": "delete an image from a registry, an OCI layout or Podman's storage",
+    "manifest-digest": "compute the digest of a manifest in a file",
+    "login": "check credentials with a registry and keep them",
+    "logout": "forget the credentials for a registry",
+    "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
+    "completion": "print the script that has a shell complete transship's commands",
+}
+"""What each does, in the order in which help shows them."""
+HIDDEN: Final[Mapping[str, str]] = {
+    "layers": "write the blobs of an image to a folder layers-* here (deprecated: use copy)",
+}
+"""As skopeo's, left out of help and completion."""
+ABSENT: Final[Mapping[str, str]] = {
+    "experimental-image-proxy": "it is an interface for one program, and may change with every version of skopeo",
+    "untrusted-signature-dump-without-verification": "signatures are neither read nor written yet",
+    "standalone-sign": "signatures are neither read nor written yet",
+    "standalone-verify": "signatures are neither read nor written yet",
+    "generate-sigstore-key": "signatures are neither read nor written yet",
+}
+"""Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
+OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})
+"""Commands that skopeo does not have; there 2 is the exit code of wrong options."""
+_LIKE: Final = 0.6
+
+
+def summary(command: str) -> str:
+    """Return what a command does, also one that is not shown; empty for what is none."""
+    return COMMANDS.get(command) or HIDDEN.get(command, "")
+
+
+def nearest(word: str) -> str:
+    """Return the command that ``word`` may have been meant for, empty where none is like it."""
+    from difflib import get_close_matches  # noqa: PLC0415  (after a mistake alone)
+
+    begun = [name for name in COMMANDS if word and name.startswith(word)]
+    return next(iter([*begun, *get_close_matches(word, COMMANDS, 1, _LIKE)]), "")

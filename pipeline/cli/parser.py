@@ -1,0 +1,41 @@
+"""The parser of a command line: errors of one line, and help as a manual page has it."""
+
+import argparse
+from typing import Any, NoReturn
+
+from transship.pipeline.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of one command, or of what stands before it; ``listed`` are its arguments as they were added."""
+
+    def __init__(self, prog: str) -> None:
+        self.listed: list[argparse.Action] = []
+        super().__init__(prog=prog, allow_abbrev=False, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="print this page and end")
+
+    def add_argument(self, *names: str, **words: Any) -> argparse.Action:
+        """Add an argument, as `argparse.ArgumentParser.add_argument` does, and list it."""
+        action = super().add_argument(*names, **words)
+        self.listed.append(action)
+        return action
+
+    def format_help(self) -> str:
+        """Return the help of the command."""
+        from transship.pipeline.cli.manual import help_text  # noqa: PLC0415  (few ask for it)
+
+        return help_text(self)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`."""
+        command = self.prog.partition(" ")[2]
+        raise UsageError(f"{command}: {message}" if command else message, advice=f"see {self.prog} --help")
+
+    def valued(self) -> frozenset[str]:
+        """Return the options that take the next word for their value."""
+        return frozenset(
+            name
+            for action in self.listed
+            if action.option_strings and action.nargs is None
+            for name in action.option_strings
+        )
