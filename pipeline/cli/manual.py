@@ -129,7 +129,8 @@ def _spelt(action: argparse.Action) -> str:
 def _value(action: argparse.Action) -> str:
     if action.nargs == 0:
         return ""
-    return "|".join(action.choices) if action.choices else str(action.metavar)
+    value = "|".join(action.choices) if action.choices else str(action.metavar)
+    return f"{value}..." if action.nargs in ("+", "*") else value
 
 
 def _place(action: argparse.Action) -> str:

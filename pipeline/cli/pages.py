@@ -102,7 +102,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "Every puller can read what is in it, by the distribution protocol, without a copy being made. It has no "
             "TLS and no login: do not open it to a network that you do not trust.",
         ),
-        ((0, "ended by Ctrl-C"), (1, "failed"), (2, "the options are wrong, or there is nothing to serve")),
+        ((0, "ended by Ctrl-C or SIGTERM"), (1, "failed"), (2, "the options are wrong, or there is nothing to serve")),
         (("give a layout to the pullers of this machine", "transship serve out/mirror --port 5000"),),
     ),
     "copy": Page(
