@@ -78,6 +78,52 @@ def test_config_and_layers_are_those_of_skopeo(tmp_path, image):
     assert our_manifest == their_manifest | {"layers": their_manifest["layers"] or []}
 
 
+OLD = {
+    "docker_version": "1.6.2",
+    "container_config": {"Cmd": ["one", "word"], "Memory": 0, "PortSpecs": None, "Cpuset": ""},
+    "config": {
+        "Memory": 0,
+        "Env": ["A=<b>"],
+        "Cmd": ["/bin/sh"],
+        "Entrypoint": [],
+        "Labels": {"b": "&", "a": ""},
+        "Volumes": {"/z": {}, "/a": {}},
+        "ExposedPorts": {},
+        "Tty": True,
+        "MacAddress": "",
+    },
+}
+
+
+@pytest.mark.parametrize("more", [{}, {"config": None}, {"docker_version": "1.8.3-rc1"}, {"docker_version": "1.10.0"}])
+def test_the_config_of_a_docker_before_1_8_3_is_written_anew_as_by_skopeo(tmp_path, more):
+    [base, top] = entries("a", "b")
+    mine, theirs = both(tmp_path, make_schema1([base, top | OLD | {"Size": 7} | more]))
+    assert mine == theirs
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"kernel": "x"}, {"config": {"Memory": 5}}, {"config": {"Labels": {"a": 1}}}, {"container_config": {"x": 1}}],
+)
+def test_where_that_would_lose_something_all_of_an_old_config_stays(tmp_path, more):
+    top = entries("a")[0] | OLD | more
+    write_folder(tmp_path / "in", make_schema1([top]))
+    ours(tmp_path, "copy", "--format", "v2s2", "dir:in", "dir:ours")
+    config = json.loads(config_of(tmp_path / "ours")[1])
+    assert {key: config[key] for key in ("config", "container_config")} == {
+        key: top[key] for key in ("config", "container_config")
+    }
+    assert {key: config[key] for key in more} == more
+
+
+def test_a_command_of_one_word_without_a_list_is_read_where_skopeo_gives_up(tmp_path):
+    [base, top] = entries("a", "b")
+    write_folder(tmp_path / "in", make_schema1([base | {"container_config": {"Cmd": "word"}}, top]))
+    ours(tmp_path, "copy", "--format", "v2s2", "dir:in", "dir:ours")
+    assert json.loads(config_of(tmp_path / "ours")[1])["history"][0]["created_by"] == "word"
+
+
 def test_a_repeated_entry_counts_once_as_in_skopeo(tmp_path):
     history = entries("a", "b", "c")
     mine, theirs = both(tmp_path, make_schema1([history[0], history[1], history[1], history[2]]))

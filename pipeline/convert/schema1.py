@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from transship.pipeline.convert.old_config import is_old, renewed
 from transship.pipeline.convert.spelling import joined, members, quoted, time
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
@@ -121,7 +122,10 @@ def _entry(layer: Digest, text: str, where: str) -> _Entry:
 
 
 def _config(entries: list[_Entry], diff_ids: list[Digest]) -> bytes:
-    parts = {key: value for key, value in members(entries[-1].text).items() if key not in _NOT_IN_CONFIG}
+    top = entries[-1]
+    old = is_old(top.fields.optional_text("docker_version"))
+    said = (renewed(top.fields) if old else None) or members(top.text)
+    parts = {key: value for key, value in said.items() if key not in _NOT_IN_CONFIG}
     rootfs = {"type": quoted("layers")}
     if diff_ids:
         rootfs["diff_ids"] = "[" + ",".join(quoted(str(diff_id)) for diff_id in diff_ids) + "]"
