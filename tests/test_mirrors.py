@@ -253,6 +253,20 @@ def test_a_batch_reads_mirrors_and_its_own_settings_win(tmp_path: Path, registry
     assert "TLS" in done.stderr or "SSL" in done.stderr, done.stderr
 
 
+def test_a_file_that_is_malformed_ends_a_run_and_a_sync_before_any_image(
+    tmp_path: Path, registry: RegistryServer, conf: Conf
+) -> None:
+    option = conf("\n[[registry]]\nblocked = true\n")
+    images = [{"from": f"docker://{registry.name}/real/app:v1", "to": ["dir:out"]}]
+    (tmp_path / "batch.json").write_text(json.dumps({"version": 1, "images": images}))
+    sync = ("sync", "--src", "docker", "--dest", "dir", f"{registry.name}/real/app", "out")
+    for words, code in ((("run", "batch.json"), 2), (sync, 1)):
+        done = command(tmp_path, *option, *words)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+        assert f"{option[1]}:2: location: is missing" in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_a_sync_reads_where_registries_conf_says(tmp_path: Path, registry: RegistryServer, conf: Conf) -> None:
     option = conf(namespace(registry))
     words = ("sync", "--src", "docker", "--dest", "dir", "--scoped", "registry.example/team/app", "out")

@@ -152,8 +152,10 @@ def _connect(options: argparse.Namespace, plan: Plan) -> "Connect":
     from transship.pipeline.cli.connect import configured, connect, plan_settings  # noqa: PLC0415
     from transship.pipeline.registry.settings import HostSettings  # noqa: PLC0415
 
-    # Before any image is begun, and for all processes.
-    configured(options)
+    ends = [job.source.partition(":")[0] for job in plan.images.values()]
+    if "docker" in {*ends, *(delivery.transport for delivery in plan.deliveries.values())}:
+        # Before any image is begun, and for all processes.
+        configured(options)
 
     def connections(processes: int) -> "Registries":
         shares = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from transship.pipeline.cli.connect import account_settings, connect, wanted_platform
+from transship.pipeline.cli.connect import account_settings, configured, connect, wanted_platform
 from transship.pipeline.cli.sync_arguments import refuse_signing
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
@@ -79,6 +79,8 @@ def _read(options: argparse.Namespace) -> _Request:
     if options.referrers and options.dest == "dir":
         refuse_place("dir", "")
     default, to = account_settings(options, "src-"), account_settings(options, "dest-")
+    # Before any image is begun, and for all processes.
+    configured(options)
     file = read_source_file(Path(options.source), default) if options.src == "yaml" else None
     source = options.source if options.src == "docker" else os.path.abspath(options.source)
     destination = options.destination if options.dest == "docker" else os.path.abspath(options.destination)

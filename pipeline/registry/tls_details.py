@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _VERSIONS: Final = {"1.0": "TLSv1", "1.1": "TLSv1_1", "1.2": "TLSv1_2", "1.3": "TLSv1_3"}
 _SUITES_13: Final = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
-_SUITE: Final = re.compile(r"TLS_([A-Z0-9_]+)_WITH_([A-Z0-9_]+)", re.ASCII)
+_SUITE: Final = r"TLS_([A-Z0-9_]+)_WITH_([A-Z0-9_]+)"
 _GROUPS: Final = {"secp256r1": "prime256v1", "secp384r1": "secp384r1", "secp521r1": "secp521r1"}
 _OTHER_GROUPS: Final = frozenset({"x25519", "X25519MLKEM768"})
 
@@ -74,7 +74,7 @@ def _openssl_name(context: "ssl.SSLContext", suite: str) -> str:
     """Return OpenSSL's name of a suite before TLS 1.3, asked one by one: of a list it takes what it knows."""
     import ssl  # noqa: PLC0415
 
-    parts = _SUITE.fullmatch(suite)
+    parts = re.fullmatch(_SUITE, suite)
     if parts is None:
         raise UsageError(f"cipherSuites: {shown(suite)!r} is no cipher suite of IANA's")
     exchange = "" if parts[1] == "RSA" else f"{parts[1].replace('_', '-')}-"
