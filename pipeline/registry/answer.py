@@ -3,7 +3,9 @@
 Error bodies: OCI distribution-spec, "Error Codes".
 """
 
+import base64
 import json
+from contextlib import suppress
 from typing import Final
 
 from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
@@ -13,6 +15,7 @@ from transship.pipeline.registry.response import Headers, Response
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _MOST_ERRORS: Final = 3
+_SHORTEST_SECRET: Final = 4
 
 
 class Answer:
@@ -65,6 +68,20 @@ class Answer:
         if not self.is_html:
             return None
         return TransportError(f"{self}: {self.status}, answers HTML, is it a registry?")
+
+
+def unspoken(body: bytes, authorization: str) -> bytes:
+    """Return an error's ``body`` without the credentials it was asked with, should it repeat them."""
+    scheme, _, secret = authorization.partition(" ")
+    hidden = {secret}
+    if scheme == "Basic":
+        with suppress(ValueError):
+            hidden.add(base64.b64decode(secret).decode().partition(":")[2])
+    for text in sorted(hidden, key=len, reverse=True):
+        # Of shorter ones every word has a part.
+        if len(text) >= _SHORTEST_SECRET:
+            body = body.replace(text.encode(), b"...")
+    return body
 
 
 def _errors(body: bytes) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final, NamedTuple, cast
 from urllib.parse import urlencode
 
@@ -187,7 +188,7 @@ class Login:
             fields["service"] = wanted.parameters["service"]
         if credentials is None:
             return self._token(realm, fields, None)
-        with self._logins if credentials in self._taken else self._trial:
+        with self._logins, nullcontext() if credentials in self._taken else self._trial:
             self._credentials(repository)
             token = self._token(realm, fields, credentials)
         self._taken.add(credentials)

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from transship.pipeline.errors import TransientError, TransportError
 from transship.pipeline.registry import faults
-from transship.pipeline.registry.answer import TRANSIENT, Answer
+from transship.pipeline.registry.answer import TRANSIENT, Answer, unspoken
 from transship.pipeline.registry.body import read_document, refuse_encoded
 from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.lanes import Lane, Lanes
@@ -131,7 +131,8 @@ def _once(lane: Lane, call: Call, url: Url, headers: Mapping[str, str]) -> Answe
         elif success:
             answer.body = read_document(response, call.limit or 0, pace.patience.document_timeout, answer)
         else:
-            answer.body = read_document(response, MAX_ERROR, pace.patience.document_timeout, answer, cut=True)
+            said = read_document(response, MAX_ERROR, pace.patience.document_timeout, answer, cut=True)
+            answer.body = unspoken(said, headers.get("Authorization", ""))
         return answer
     finally:
         if not streams:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.hostile import Reply, Seen
+from support.hostile_place import Place
 from support.hostile_world import World, world
 from support.zygote import Zygote, zygote
 
@@ -24,3 +25,8 @@ def build(forks: Zygote, tmp_path: Path) -> Iterator[Build]:
     """Return what makes the world of a script."""
     with ExitStack() as opened:
         yield lambda script: opened.enter_context(world(forks, tmp_path, script))
+
+
+@pytest.fixture
+def place(tmp_path: Path, forks: Zygote) -> Place:
+    return Place(tmp_path, forks)

@@ -52,6 +52,8 @@ class Script:
             return Reply(401, headers={"WWW-Authenticate": self.challenge})
         if (told := self.instead(seen)) is not None:
             return told
+        if seen.path == "/v2/":
+            return Reply(200)
         kind, _, name = seen.path.rpartition("/")
         if seen.method == "DELETE":
             return Reply(202)

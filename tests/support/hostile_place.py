@@ -1,0 +1,46 @@
+"""A folder with a sentinel beside what is read, for hostile archives, layouts and folders."""
+
+from pathlib import Path
+
+from support.command import tree
+from support.hostile_world import MOST_MEMORY
+from support.zygote import Done, Zygote
+
+
+class Place:
+    """The folder with a sentinel beside what is read, and what holds after each command there."""
+
+    def __init__(self, folder: Path, forks: Zygote) -> None:
+        self.folder = folder
+        self.forks = forks
+        (folder / "sentinel").mkdir()
+        (folder / "sentinel/letter").write_text("dear all\n")
+        self.outside = folder / "sentinel/letter"
+
+    def run(self, *words: str, may_change: tuple[str, ...] = ("out",), **environ: str) -> Done:
+        before = self._but(may_change)
+        done = self.forks.run(self.folder, *words, seconds=60, **environ)
+        assert self._but(may_change) == before
+        assert "Traceback" not in done.err
+        assert done.code in (0, 1, 2), done.err
+        assert done.memory - self.forks.idle <= MOST_MEMORY
+        return done
+
+    def refused(self, source: str, says: str) -> None:
+        """No command that reads the source takes it, each says why, and nothing comes of it."""
+        for words in (("copy", source, "dir:out"), ("inspect", source), ("verify", source)):
+            done = self.run(*words)
+            assert done.code in (1, 2), words
+            assert says in done.err, (words, done.err)
+            assert not (self.folder / "out").exists()
+
+    def copy_refused(self, source: str, destination: str, says: str, *extra: str) -> Done:
+        done = self.run("copy", *extra, source, destination)
+        assert done.code == 1, done.err
+        assert says in done.err, done.err
+        assert len(done.err.splitlines()) == 1
+        assert not (self.folder / "out").exists()
+        return done
+
+    def _but(self, names: tuple[str, ...]) -> dict[str, tuple[int, str]]:
+        return {name: state for name, state in tree(self.folder).items() if not name.startswith(names)}
