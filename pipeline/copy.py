@@ -31,7 +31,7 @@ from transship.pipeline.manifest.media_types import (
 )
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Image, Index, Schema1, parse
-from transship.pipeline.pull import Pull, mismatch
+from transship.pipeline.pull import Pull, mismatch, naming
 from transship.pipeline.repacking import bounded, refuse_losses
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write, size_of
@@ -301,7 +301,7 @@ class _Converter:
         said: dict[str, str] = {}
 
         def make(put: Write) -> Digest:
-            with self._opened(layer.source, have) as stream:
+            with naming(layer.source), self._opened(layer.source, have) as stream:
                 made = transcode(stream, have, repack, put, self._shape.level, budget=self._shape.budget)
             if have is Compression.NONE and made.diff_id != layer.source.digest:
                 raise mismatch(layer.source, made.diff_id)

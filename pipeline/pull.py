@@ -5,7 +5,8 @@ them must stay hidden until the last read has returned.
 """
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
@@ -15,6 +16,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.transport import PROGRESS, Source
 
 _TRIES_WITHOUT_PROGRESS: Final = 5
+_UNNAMED: Final = "layer "
 
 
 class Pull:
@@ -93,3 +95,14 @@ def mismatch(wanted: Descriptor, actual: object) -> ContentError:
         f"blob digest does not match: expected {wanted.digest}, got {actual}",
         advice="the source holds or sends damaged bytes",
     )
+
+
+@contextmanager
+def naming(layer: Descriptor) -> Iterator[None]:
+    """Let what a codec finds wrong, in words that begin with "layer", say of which layer."""
+    try:
+        yield
+    except ContentError as error:
+        if error.message.startswith(_UNNAMED) and str(layer.digest) not in error.message:
+            error.message = f"{_UNNAMED}{layer.digest} {error.message.removeprefix(_UNNAMED)}"
+        raise

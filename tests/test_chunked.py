@@ -258,7 +258,7 @@ ONE = made_tar([(info("a"), b"text")])
         (ONE[:514], "ends within a"),
         (ONE[:700], "cut short"),
         (ONE[:300], "cut short"),
-        (b"no tar" * 300, "not octal"),
+        (b"no tar" * 300, "tar header"),
         (bytes(511) + b"x" + bytes(512), "tar header"),
         (damaged(ONE, 156, b"S"), "sparse"),
         (damaged(ONE, 156, b"7"), "type b'7'"),

@@ -1,5 +1,6 @@
 """What of layers is repacked, what is not, and that the same comes out on any day."""
 
+import gzip
 import json
 import tarfile
 
@@ -11,10 +12,14 @@ from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
 
 
-def layers_of(folder):
+def manifest_of(folder):
     index = json.loads((folder / "index.json").read_text())
     digest = index["manifests"][0]["digest"].removeprefix("sha256:")
-    return [layer["digest"] for layer in json.loads((folder / "blobs/sha256" / digest).read_text())["layers"]]
+    return json.loads((folder / "blobs/sha256" / digest).read_text())
+
+
+def layers_of(folder):
+    return [layer["digest"] for layer in manifest_of(folder)["layers"]]
 
 
 def copied(*words):
@@ -82,6 +87,46 @@ def test_a_layer_that_is_not_what_the_config_says_is_named_with_both_digests(tmp
     said = capsys.readouterr().err
     assert f"layer {image.layers[2].digest}: its tar is {right}, the config's diff ID says {wrong}" in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("zstd:chunked", "cannot be zstd:chunked: what should be"), ("zstd", "is gzip cut short")]
+)
+def test_a_layer_that_a_codec_refuses_is_named(tmp_path, kind, says, capsys):
+    image = make_image("bad", docker=False)
+    document = json.loads(image.manifest_raw)
+    raw = gzip.compress(b"x" * 2000) if kind == "zstd:chunked" else image.layers[1].packed[:-20] + bytes(20)
+    document["layers"][1] |= {"digest": str(Digest.of(raw)), "size": len(raw)}
+    bad = ImageBytes(json.dumps(document).encode(), image.media_type, {**image.blobs, Digest.of(raw): raw})
+    write_layout(tmp_path / "src", {"v1": bad})
+    assert main(["copy", "--dest-compress-format", kind, f"oci:{tmp_path}/src:v1", f"oci:{tmp_path}/out:v1"]) == 1
+    assert f"layer {Digest.of(raw)} {says}" in capsys.readouterr().err
+
+
+ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
+
+
+def estargz(annotations):
+    """Return an image whose first layer ends as eStargz does, in an empty member that says where its table is."""
+    image = make_image("estargz", docker=False)
+    mark = b"SG" + (22).to_bytes(2, "little") + b"%016xSTARGZ" % len(image.layers[0].packed)
+    member = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff" + len(mark).to_bytes(2, "little") + mark
+    raw = image.layers[0].packed + member + b"\x01\0\0\xff\xff" + bytes(8)
+    document = json.loads(image.manifest_raw)
+    document["layers"][0] |= {"digest": str(Digest.of(raw)), "size": len(raw), "annotations": annotations}
+    return ImageBytes(json.dumps(document).encode(), image.media_type, {**image.blobs, Digest.of(raw): raw})
+
+
+@pytest.mark.parametrize("annotations", [{ESTARGZ: "sha256:" + "a" * 64, "note": "kept"}, {"note": "kept"}])
+def test_estargz_is_kept_when_copied_and_named_when_it_goes(tmp_path, annotations, capsys):
+    write_layout(tmp_path / "src", {"v1": estargz(annotations)})
+    copied("--dest-compress-format", "gzip", f"oci:{tmp_path}/src:v1", f"oci:{tmp_path}/kept:v1")
+    assert manifest_of(tmp_path / "kept") == manifest_of(tmp_path / "src")
+    copied("--dest-compress-format", "zstd", f"oci:{tmp_path}/src:v1", f"oci:{tmp_path}/gone:v1")
+    said = capsys.readouterr().err
+    assert "layers[0] table of contents: eStargz" in said
+    assert said.count("layers[") == 1
+    assert manifest_of(tmp_path / "gone")["layers"][0]["annotations"] == {"note": "kept"}
 
 
 def test_zstd_chunked_bytes_are_those_of_every_release():

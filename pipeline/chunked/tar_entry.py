@@ -68,7 +68,8 @@ def flag_and_size(block: bytes) -> tuple[bytes, int]:
     Raises:
         ContentError: it is no tar header.
     """
-    said = _number(block[148:156])
+    digits = block[148:156].strip(b" \0").partition(b"\0")[0]
+    said = int(digits, 8) if _OCTAL.fullmatch(digits) else -1
     unsigned = sum(block) - sum(block[148:156]) + 8 * ord(" ")
     if said != unsigned and said != unsigned - 256 * sum(byte >= 0x80 for byte in block[:148] + block[156:]):
         raise refused("what should be a tar header is none")
