@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.clients import client
-from support.command import command
+from support.command import begin, command
 from support.images import make_image, make_multi, write_layout
 from support.peers import upload
 from support.referring import SBOM, SIGNATURE, dashed, list_of, make_cosign, make_referrer
@@ -188,3 +189,34 @@ def test_sync_refuses_what_cannot_be(tmp_path: Path, words: list[str], said: str
     done = command(tmp_path, "sync", "--src=docker", *words, "--referrers", "localhost:1/a:b", "out")
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_killed_while_it_pushes_ends_with_every_referrer_tied(tmp_path: Path, server: RegistryServer) -> None:
+    count = 12
+    pairs = []
+    for number in range(count):
+        image = make_image(f"killed {number}", docker=False, layer_size=200_000)
+        pairs.append((image, make_referrer(image, SIGNATURE, b"%d" % number)))
+    named = {f"app:v{number}": image for number, (image, _) in enumerate(pairs)}
+    write_layout(tmp_path / "from", named)
+    index = json.loads((tmp_path / "from/index.json").read_bytes())
+    for number, (_, signature) in enumerate(pairs):
+        write_layout(tmp_path / "from", {"": signature, f"app:{dashed(pairs[number][0], '.sig')}": COSIGN})
+        index["manifests"] += json.loads((tmp_path / "from/index.json").read_bytes())["manifests"]
+    (tmp_path / "from/index.json").write_text(json.dumps(index))
+    to = f"docker://{server.name}/killed/app"
+    images = [{"from": f"oci:from:app:v{number}", "to": [f"{to}:v{number}"]} for number in range(count)]
+    batch(tmp_path, server, *images)
+    process = begin(tmp_path, "run", "batch.json", "--progress=none", "--workers=2")
+    pushed = tmp_path / "registry/data/docker/registry/v2/repositories/killed/app/_manifests/tags"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not pushed.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    run(tmp_path)
+    there = client(server.name)
+    for image, signature in pairs:
+        assert str(signature.digest).encode() in there.get_manifest("killed/app", dashed(image)).raw
+        assert there.get_manifest("killed/app", dashed(image, ".sig")).digest == COSIGN.digest
+    assert {line["state"] for line in report(tmp_path)} == {"verified"}
