@@ -13,6 +13,7 @@ from support.acceptance import document, skopeo
 from support.command import command
 from support.corpus import Sample, corpus, push, sha256
 from support.engines import Docker
+from support.peers import ours
 from support.registry_server import RegistryServer
 
 SIZE = 1 << 20
@@ -67,6 +68,21 @@ def test_image_is_found_by_its_id(docker: Docker, loaded: str, image: Sample, tm
     assert loaded
     done = command(tmp_path, "verify", "--daemon-host", docker.host, f"docker-daemon:{sha256(image.blobs[0])}")
     assert (done.returncode, done.stdout) == (0, "1 images verified, 0 not\n"), done.stderr
+
+
+def test_inspect_and_layers_ask_the_engine_that_is_named(
+    docker: Docker, loaded: str, image: Sample, tmp_path: Path
+) -> None:
+    words = ("--daemon-host", docker.host, f"docker-daemon:{loaded}")
+    assert (
+        document(ours(tmp_path, "inspect", *words).encode())["Layers"] == document(image.blobs[0])["rootfs"]["diff_ids"]
+    )
+    ours(tmp_path, "layers", *words)
+    (folder,) = tmp_path.glob("layers-*")
+    assert json.loads((folder / "manifest.json").read_text())["config"]["digest"] == sha256(image.blobs[0])
+    refused = command(tmp_path, "delete", *words)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert docker("image", "inspect", loaded)
 
 
 def test_docker_host_says_where_the_engine_is(

@@ -194,6 +194,15 @@ def test_docker_reads_what_is_written_for_it(home: Path, registry: RegistryServe
     assert run(home, "login", *both, "-u", USER, "-p", PASSWORD, registry.name).returncode == 1
 
 
+def test_logout_forgets_in_the_file_for_docker(home: Path, registry: RegistryServer) -> None:
+    for program in ("transship", "skopeo"):
+        log_in(home, registry, "--compat-auth-file", "docker.json", registry.name)
+        file = ("--compat-auth-file", "docker.json") if program == "transship" else ("--authfile", "docker.json")
+        done = run(home, "logout", PLAIN, *file, registry.name, program=program)
+        assert (done.returncode, done.stdout) == (0, f"Removed login credentials for {registry.name}\n")
+        assert document(home / "docker.json") == {"auths": {}}
+
+
 def test_dockers_own_entry_is_forgotten_by_the_registrys_name(home: Path) -> None:
     file = home / "config.json"
     file.write_text(json.dumps({"auths": {HUB_URL: auth(), "https://host.example/v2/": auth()}}))

@@ -99,7 +99,7 @@ def source_settings(options: argparse.Namespace, prefix: str) -> HostSettings:
     words = vars(options)
     name = prefix.replace("-", "_")
     return HostSettings(
-        tls_verify=words[f"{name}tls_verify"],
+        tls_verify=words.get("tls_verify") if words[f"{name}tls_verify"] is None else words[f"{name}tls_verify"],
         cert_dir=words[f"{name}cert_dir"],
         authfile=words[f"{name}authfile"] or words.get("authfile", ""),
         docker_host=words.get(f"{name}daemon_host", ""),

@@ -2,7 +2,7 @@
 
 import argparse
 
-from transship.pipeline.cli.flags import account, elsewhere, flag, natural, reaching, retrying
+from transship.pipeline.cli.flags import account, both_sides, elsewhere, flag, natural, reaching, retrying
 from transship.pipeline.cli.sync_arguments import signing
 from transship.pipeline.errors import UsageError
 
@@ -25,10 +25,11 @@ def copy(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--additional-tag",
-        metavar="NAME:TAG",
-        action="append",
+        metavar="NAME:TAG[,...]",
+        action="extend",
+        type=lambda text: text.split(","),
         default=[],
-        help="docker-archive: only: another name for the image; may stand several times",
+        help="docker-archive: only: more names for the image; may stand several times",
     )
     parser.add_argument(
         "--image-parallel-copies", metavar="N", type=natural, default=0, help="layers at once (default: 4)"
@@ -37,12 +38,7 @@ def copy(parser: argparse.ArgumentParser) -> None:
     flag(parser, "-q", "--quiet", help="print nothing but errors")
     flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
     flag(parser, "--dest-precompute-digests", help="accepted: digests are always known before a blob is sent")
-    parser.add_argument(
-        "--authfile",
-        metavar="FILE",
-        default="",
-        help="as --src-authfile and --dest-authfile, where those are not given",
-    )
+    both_sides(parser)
     for side in ("src-", "dest-"):
         reaching(parser, side)
         account(parser, side)

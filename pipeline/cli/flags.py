@@ -45,6 +45,10 @@ def account(parser: argparse.ArgumentParser, prefix: str = "") -> None:
         default=None,
         help="log in with these; other users of the machine see them (default: what the auth files say)",
     )
+    if prefix:
+        # skopeo's older spelling.
+        older = f"--{prefix[0]}creds"
+        parser.add_argument(older, dest=f"{prefix.replace('-', '_')}creds", default=None, help=argparse.SUPPRESS)
     parser.add_argument(
         f"--{prefix}username", metavar="USER", default=None, help="log in as this user; goes with the password option"
     )
@@ -58,6 +62,18 @@ def account(parser: argparse.ArgumentParser, prefix: str = "") -> None:
         f"--{prefix}registry-token", metavar="TOKEN", default="", help="send this Bearer token, and ask for none"
     )
     flag(parser, f"--{prefix}no-creds", help="be nobody, whatever the auth files say")
+
+
+def both_sides(parser: argparse.ArgumentParser) -> None:
+    """Add what holds for source and destination where nothing is said of one of them."""
+    parser.add_argument(
+        "--authfile",
+        metavar="FILE",
+        default="",
+        help="as --src-authfile and --dest-authfile, where those are not given",
+    )
+    # skopeo's older spelling.
+    flag(parser, "--tls-verify", help=argparse.SUPPRESS, default=None)
 
 
 def retrying(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from transship.pipeline.cli.flags import account, flag, reaching, retrying
+from transship.pipeline.cli.flags import account, both_sides, flag, reaching, retrying
 from transship.pipeline.errors import UsageError
 
 _UNBUILT = ("sign-by", "sign-by-sigstore", "sign-by-sq-fingerprint", "sign-by-sigstore-private-key")
@@ -55,12 +55,7 @@ def sync(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how to show progress on standard error (default: auto, a bar on a terminal, else lines)",
     )
-    parser.add_argument(
-        "--authfile",
-        metavar="FILE",
-        default="",
-        help="as --src-authfile and --dest-authfile, where those are not given",
-    )
+    both_sides(parser)
     for prefix in ("src-", "dest-"):
         reaching(parser, prefix)
         account(parser, prefix)
