@@ -31,6 +31,9 @@ def read_plan(root: Path) -> Plan | None:
     try:
         document = json.loads(raw)
         schemas.validate("plan", document, str(path))
-    except (ValueError, schemas.SchemaError) as error:
+        plan = Plan.read(document)
+        if any(member.image not in plan.images for found in plan.deliveries.values() for member in found.members):
+            raise ValueError("a delivery of an image that is not in it")
+    except (ValueError, RecursionError, schemas.SchemaError) as error:
         raise UsageError(f"{path}: not a plan of this version of transship: {error}", advice="remove it") from error
-    return Plan.read(document)
+    return plan

@@ -176,7 +176,7 @@ def _object(path: str) -> Object:
             document = json.loads(os.read(handle, min(os.fstat(handle).st_size, MAX_DOCUMENT)).decode())
         finally:
             os.close(handle)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -187,7 +187,8 @@ def _inner(document: Object, key: str) -> Object:
 
 
 def _number(value: Json) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    # What a damaged file says instead may be no number, or none that fits.
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1 << 63 else 0.0
 
 
 def _text(value: Json) -> str:
