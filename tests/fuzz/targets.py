@@ -123,8 +123,8 @@ class _Wire:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def makefile(self, *_: object, **__: object) -> io.BytesIO:
-        return io.BytesIO(self._data)
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
+        return io.BufferedReader(cast(io.RawIOBase, io.BytesIO(self._data)))
 
     def gettimeout(self) -> float:
         return 1.0
