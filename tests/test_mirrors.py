@@ -69,6 +69,30 @@ def test_a_prefix_is_read_from_its_location_and_keeps_its_name(
     assert (shown["Name"], shown["RepoTags"]) == ("registry.example/team/app", ["v1"])
 
 
+def test_the_longest_prefix_decides_and_a_wildcard_covers_hosts(
+    tmp_path: Path, registry: RegistryServer, conf: Conf
+) -> None:
+    places = {
+        "*.example": registry.name,
+        "*.registry.example": f"{registry.name}/copied",
+        "deep.registry.example/far": f"{registry.name}/real",
+    }
+    option = conf(
+        "".join(
+            f'[[registry]]\nprefix = "{prefix}"\nlocation = "{location}"\ninsecure = true\n'
+            for prefix, location in places.items()
+        )
+    )
+    for reference, image in (
+        ("any.example/real/app:v1", REAL),
+        ("deep.registry.example/app:v1", MIRROR),
+        ("a.b.registry.example/app:v1", MIRROR),
+        ("deep.registry.example/far/app:v1", REAL),
+        (f"deep.registry.example/far/app@{REAL.digest}", REAL),
+    ):
+        assert manifests(tmp_path, option, reference) == {image.manifest_raw}
+
+
 def test_a_mirror_that_has_the_image_is_read_and_one_that_is_down_or_without_it_is_passed_over(
     tmp_path: Path, registry: RegistryServer, conf: Conf
 ) -> None:
@@ -229,6 +253,24 @@ def test_a_push_goes_to_the_location_and_to_no_mirror_and_is_read_back_from_ther
         "Repository": "registry.example/up/app",
         "Tags": ["v1"],
     }
+
+
+def test_blobs_are_mounted_where_two_names_are_really_on_one_registry(
+    tmp_path: Path, registry: RegistryServer, conf: Conf
+) -> None:
+    places = {"one.example": f"{registry.name}/real", "two.example": f"{registry.name}/mounted"}
+    option = conf(
+        "".join(
+            f'[[registry]]\nprefix = "{prefix}"\nlocation = "{location}"\ninsecure = true\n'
+            for prefix, location in places.items()
+        )
+    )
+    before = len(registry.requests())
+    done = command(tmp_path, *option, "copy", "docker://one.example/app:v1", "docker://two.example/app:v1")
+    assert done.returncode == 0, done.stderr
+    pushed = [line for line in registry.requests()[before:] if "/v2/mounted/app/blobs/uploads/" in line]
+    assert pushed
+    assert all("from=real%2Fapp" in line and "POST" in line for line in pushed)
 
 
 def test_a_batch_reads_mirrors_and_its_own_settings_win(tmp_path: Path, registry: RegistryServer, conf: Conf) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import Error, UsageError
 from transship.pipeline.reference import (
     READ_ONLY,
     DaemonReference,
@@ -120,12 +120,20 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
 
         registries = pushing.registries
         named = [source for source in pushing.sources if isinstance(source, DockerReference)]
-        sources = [place.reference for source in named for place in registries.conf.to_read(source)]
+        sources = [place for source in named for place in _places(source, registries)]
         client, there = registries.at(reference)
         return DockerSink(client, there, sources, pushing.pool)
     if isinstance(reference, PathReference) and reference.transport not in READ_ONLY:
         return _file_sink(reference)
     raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+
+
+def _places(source: DockerReference, registries: "Registries") -> list[DockerReference]:
+    """Return where an image may be mounted from; nowhere where it may not be asked for any more."""
+    try:
+        return [place.reference for place in registries.conf.to_read(source)]
+    except Error:
+        return []
 
 
 def _file_sink(reference: PathReference) -> Sink:
