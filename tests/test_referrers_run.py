@@ -180,6 +180,21 @@ def test_sync_takes_referrers_into_a_registry_and_notices_new_ones(tmp_path: Pat
     assert there.get_manifest("mirror/app", dashed(IMAGE, ".att")).digest == late.digest
 
 
+def test_the_tags_that_tie_referrers_are_not_copied_as_images_too(tmp_path: Path, server: RegistryServer) -> None:
+    upload(server, "from/app", "v2", make_image("second in a run", docker=False))
+    words = ("sync", "--src=docker", "--dest=docker", "--referrers", "--progress=none", "--all")
+    plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    done = command(tmp_path, *words, *plain, f"{server.name}/from/app", f"{server.name}/whole")
+    assert (done.returncode, done.stdout.startswith("2 images verified")) == (0, True), done.stderr
+    there = client(server.name)
+    ties = {dashed(IMAGE), dashed(IMAGE.children[0]), dashed(IMAGE, ".sig")}
+    assert set(there.list_tags("whole/app")) == {"v1", "v2", *ties}
+    source = {"from": f"docker://{server.name}/from/app", "tags": {"regex": "."}, "to": ["oci:out:app:{tag}"]}
+    batch(tmp_path, server, source)
+    run(tmp_path)
+    assert {line["destination"].rpartition(":")[2] for line in report(tmp_path)} == {"v1", "v2"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["--dest=dir"], "no place"), (["--dest=docker", "--remove-signatures"], "--remove-signatures")],

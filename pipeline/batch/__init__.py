@@ -13,6 +13,7 @@ from transship.pipeline.batch.expand import Expansion, expand
 from transship.pipeline.batch.model import Batch, Destination, Job, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document, read_document
 from transship.pipeline.errors import UsageError
+from transship.pipeline.manifest.referrer import images_of
 from transship.pipeline.reference import DockerReference
 from transship.schemas import SchemaError, validate
 
@@ -82,6 +83,6 @@ def _expand(
             repository = entry.repository()
             if repository not in listed:
                 listed[repository] = list_tags(repository)
-            tags = listed[repository]
+            tags = images_of(listed[repository]) if entry.referrers else listed[repository]
         found += expand(document, folder, entry, tags)
     return found

@@ -18,6 +18,7 @@ from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import Error, UsageError, once_found
 from transship.pipeline.jobs import Plan
+from transship.pipeline.manifest.referrer import images_of
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.referrers import refuse_place
 from transship.pipeline.registry.registries import Registries
@@ -119,7 +120,8 @@ def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image
 
         def tags(repository: DockerReference) -> Sequence[str]:
             client, there = registries.at(repository)
-            return client.list_tags(there.repository)
+            found = client.list_tags(there.repository)
+            return images_of(found) if options.referrers else found
 
         if request.file:
             skip = missed.append if options.keep_going else None

@@ -4,6 +4,8 @@ Sources: OCI image-spec manifest.md, "subject"; OCI distribution-spec, "Listing 
 Schema"; cosign's specifications, "Storage".
 """
 
+import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
@@ -16,6 +18,9 @@ from transship.pipeline.manifest.views import Image, Manifest, Schema1
 
 COSIGN: Final = (".sig", ".att", ".sbom")
 """How the tags end under which cosign keeps signatures, attestations and SBOMs of a digest."""
+_TIES: Final = re.compile(
+    r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{64,96}|512-[0-9a-f]{64,128})(?:\.sig|\.att|\.sbom)?", re.ASCII
+)
 _MAX_ALGORITHM: Final = 32
 _MAX_ENCODED: Final = 64
 
@@ -91,6 +96,14 @@ def schema_tag(digest: Digest) -> str:
 def cosign_tags(digest: Digest) -> tuple[str, ...]:
     """Return the tags under which cosign keeps what it makes for ``digest``."""
     return tuple(f"{digest.algorithm}-{digest.hex}{ending}" for ending in COSIGN)
+
+
+def images_of(tags: Iterable[str]) -> list[str]:
+    """Return those of ``tags`` that name images, without the tags of the schema and of cosign, in their order.
+
+    Who copies referrers with their image copies what those lead to; copied as images they would be written twice.
+    """
+    return [tag for tag in tags if not _TIES.fullmatch(tag)]
 
 
 def artifact_type(manifest: Manifest) -> str:
