@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := python3
 
-.PHONY: test check acceptance demo bench man clean
+.PHONY: test check acceptance faults-report demo bench man clean
 
 # What CI runs: style, types, every test.
 test: $(VENV)/dev
@@ -22,6 +22,16 @@ check: $(VENV)/dev
 acceptance: $(VENV)/dev
 	TRANSSHIP_IMAGES=20 TRANSSHIP_BASE_MIB=44 TRANSSHIP_OWN_MIB=44 \
 	    $(VENV)/bin/pytest -s tests/test_real_tools.py tests/test_skopeo_outputs.py
+
+# Runs every fault and attack and writes what came of them to docs/reliability.md. TRANSSHIP_FULL=1: blobs of 200 MB,
+# sweeps without gaps; half an hour. As root: some cases mount file systems.
+FIGURES := $(CURDIR)/.figures
+faults-report: $(VENV)/dev
+	rm -f $(FIGURES)
+	TRANSSHIP_FIGURES=$(FIGURES) $(VENV)/bin/pytest tests/faults $(wildcard tests/hostile) tests/test_interrupted.py
+	PYTHONPATH=tests:tests/path $(VENV)/bin/python -m faults.report $(FIGURES) \
+	    "$(if $(TRANSSHIP_FULL),200 MB,20 MB)" docs/reliability.md
+	rm -f $(FIGURES)
 
 # Needs only Python and make: builds sample images, serves them, converts and verifies them.
 demo: $(VENV)/runtime

@@ -28,11 +28,11 @@ def seal(root: Path) -> None:
 class Doubts:
     """The blobs that are not as they were sealed. Thread-safe; false once there is none left."""
 
-    def __init__(self, doubted: dict[Digest, bool] | None = None, *, missing: bool = False) -> None:
+    def __init__(self, doubted: dict[Digest, bool] | None = None, *, astray: bool = False) -> None:
         """``doubted`` says of each blob whether it was sealed otherwise, and so has changed since."""
         self._doubted = doubted or {}
-        self.missing = missing
-        """Whether there are blobs that were sealed and are gone."""
+        self.astray = astray
+        """Whether blobs that were sealed are gone, or there are files that are no blobs."""
 
     @classmethod
     def of(cls, root: Path) -> "Doubts":
@@ -46,11 +46,14 @@ class Doubts:
         lines = set(_lines(root))
         gone = {_name(line) for line in sealed - lines - {_HEAD, b""}}
         doubted: dict[Digest, bool] = {}
+        strange = False
         for name in map(_name, lines - sealed):
-            with suppress(ContentError):
+            try:
                 doubted[Digest.parse(name.decode())] = name in gone
+            except ContentError:
+                strange = True
             gone.discard(name)
-        return cls(doubted, missing=bool(gone))
+        return cls(doubted, astray=strange or bool(gone))
 
     def __bool__(self) -> bool:
         return bool(self._doubted)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.disk import sweep_folder
 from transship.pipeline.doubts import Doubts
 from transship.pipeline.errors import Error
 from transship.pipeline.report import CHECKPOINTS
@@ -21,8 +22,10 @@ def heal(workspace: Workspace, pending: Callable[[], list[str]]) -> None:
     """
     store = workspace.store
     store.doubts = Doubts.of(workspace.root)
-    if not store.doubts and not store.doubts.missing:
+    if not store.doubts and not store.doubts.astray:
         return
+    for folder in (workspace.root / "blobs").iterdir():
+        sweep_folder(folder)
     # Each is read, also after one was found damaged.
     found = [store.doubts.dispelled(digest, str(store.path(digest))) for digest in store.doubts.changed()]
     deliveries = workspace.plan.deliveries

@@ -14,6 +14,7 @@ import pytest
 
 from support.command import await_lock, begin, command, tree
 from support.corpus import Sample, corpus, push, sample, sha256
+from support.figures import figure
 from support.registry_server import RegistryServer, running
 
 IMAGES = 6
@@ -131,7 +132,7 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     assert sorted(made) == sorted(wanted)
     assert made == wanted
     assert not half_blobs(work / "runs/batch")
-    print(f"{kills} kills left {sum(map(len, left))} half blobs")
+    figure(19, f"{kills} kills: the same result, nothing left, no byte on the disk asked for again")
     assert_fetched_once(log.blobs(), samples, left)
 
 
@@ -157,12 +158,18 @@ def assert_fetched_once(blobs: list[tuple[str, int, int]], samples: list[Sample]
     assert {digest: last[digest] for digest in resumed} == {d: (206, sizes[d] - count) for d, count in resumed.items()}
 
 
+def stamps(root: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in root.rglob("*")}
+
+
 def test_a_finished_run_asks_for_nothing(work: Path, registry: RegistryServer) -> None:
     assert command(work, *RUN).returncode == 0
-    before, log = tree(work / "out"), Log(registry)
+    before, stamped, log = tree(work / "out"), stamps(work / "out"), Log(registry)
     again = command(work, *RUN)
+    figure(20, f"exit {again.returncode}, {len(log.asked())} requests")
     assert (again.returncode, again.stderr, log.asked()) == (0, "", [])
     assert tree(work / "out") == before
+    assert stamps(work / "out") == stamped
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.25])

@@ -178,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def pass_on(self, seen: Passed, rule: Rule | None) -> None:
-        headers = dict(self.headers.items())
+        # A field may stand on several lines, as skopeo's Accept does.
+        headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
         if rule and rule.do == "norange":
             headers.pop("Range", None)
         if rule and rule.do == "wrong_range" and seen.range:

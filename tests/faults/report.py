@@ -1,0 +1,42 @@
+"""Writes docs/reliability.md from the figures that the tests noted: `make faults-report`."""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from faults.cases import CASES
+
+_HEAD = """# Reliability: what faults cost, and what comes of them
+
+Made by `make faults-report` from what the tests in `tests/faults/` and `tests/hostile/` saw when they ran; each holds
+the case of its number, and fails where the figure gets worse. All against a real registry on loopback, behind a proxy
+that breaks connections as told (`tests/support/fault_proxy.py`). Blobs are of {size} here; `TRANSSHIP_FULL=1` takes
+200 MB. The columns of skopeo and crane are what others measured once, on one machine, with skopeo 1.22.0-dev
+(b71619af) and crane v0.21.10-0 (3f4ff3ca); what stands behind "here:" is {version}, given the same faults in this run.
+
+| # | fault | transship | skopeo | crane |
+|---|---|---|---|---|
+"""
+
+
+def report(figures: Path, size: str) -> str:
+    """Return the document; a case that no test noted anything of says so."""
+    said: dict[tuple[int, str], dict[str, None]] = defaultdict(dict)
+    for line in figures.read_text().splitlines():
+        found = json.loads(line)
+        said[found["case"], found["tool"]][str(found["said"]).replace("|", "\\|")] = None
+    version = subprocess.run(["skopeo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    rows = []
+    for number, case in CASES.items():
+        ours = "<br>".join(said[number, "transship"]) or "no figure"
+        here = "<br>".join(said[number, "skopeo"])
+        skopeo = "<br>".join(part for part in (case.skopeo, f"here: {here}" if here else "") if part)
+        rows.append(f"| {number} | {case.fault} | {ours} | {skopeo or '-'} | {case.crane or '-'} |")
+    return _HEAD.format(size=size, version=version) + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    figures, size, target = sys.argv[1:]
+    Path(target).write_text(report(Path(figures), size))
