@@ -145,6 +145,14 @@ def test_a_registry_is_read_and_each_layer_is_unpacked_for_its_diff_id(registry,
     assert config["config"]["Healthcheck"] == {"Test": ["NONE"]}
 
 
+def test_a_mirror_of_registries_conf_says_how_large_its_layers_are(registry, tmp_path):
+    place = f'location = "{registry.name}/team"\ninsecure = true\n'
+    conf = f'[[registry]]\nprefix = "registry.example/t"\n{place}[[registry.mirror]]\n{place}'
+    (tmp_path / "conf").write_text(conf)
+    ours(tmp_path, "--registries-conf", "conf", "copy", "docker://registry.example/t/old:v1", "oci:out:v1")
+    assert "verified" in ours(tmp_path, "verify", "oci:out:v1")
+
+
 def test_kept_it_has_the_same_bytes_and_digest_everywhere(registry, tmp_path):
     there = f"docker://{registry.name}/team/old"
     digest = str(usual(signed=True).digest)

@@ -45,6 +45,10 @@ class MirroredSource:
         """Open a blob; see `transport.Source`."""
         return self._ask(lambda source: source.blob(wanted, start))
 
+    def blob_size(self, digest: Digest) -> int:
+        """Ask how large a blob is; see `transport.SizesBlobs`."""
+        return self._ask(lambda source: source.blob_size(digest))
+
     def referrers(self, subject: Digest) -> list[Referrer]:
         """Ask the place that gives the image what hangs on a manifest; see `transport.Referring`."""
         return self._ask(lambda source: source.referrers(subject))
