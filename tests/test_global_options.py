@@ -45,3 +45,35 @@ def test_a_command_ends_when_its_time_is_up(tmp_path: Path) -> None:
         done = command(tmp_path, *words)
     assert done.returncode == 1
     assert "--command-timeout" in done.stderr
+
+
+WAYS = {
+    "before the command": ("--tls-verify=false", "copy"),
+    "bare": ("copy", "--tls-verify=false"),
+    "bare, after one that says otherwise": ("--tls-verify", "copy", "--tls-verify=false"),
+    "of its side": ("--tls-verify", "copy", "--src-tls-verify=false"),
+}
+
+
+@pytest.mark.parametrize("words", WAYS.values(), ids=WAYS)
+def test_tls_verify_of_old_scripts_holds_for_what_says_nothing_itself(tmp_path: Path, words: tuple[str, ...]) -> None:
+    image = make_image("old", docker=False)
+
+    def script(seen: Seen) -> Reply:
+        if "/manifests/" in seen.path:
+            return Reply(200, image.manifest_raw, {"Content-Type": image.media_type})
+        blob = next((raw for digest, raw in image.blobs.items() if seen.path.endswith(str(digest))), None)
+        return Reply(200, blob) if blob is not None else Reply(200, b"{}")
+
+    with serving(script) as server:
+        done = command(tmp_path, *words, "--screds", "me:password", f"docker://{server.name}/a/b:c", "dir:out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/manifest.json").read_bytes() == image.manifest_raw
+
+
+def test_tls_verify_before_a_command_that_asks_one_registry(tmp_path: Path) -> None:
+    with serving(lambda _: Reply(404, b"{}")) as server:
+        done = command(tmp_path, "--tls-verify=false", "inspect", f"docker://{server.name}/a/b:c")
+        own = command(tmp_path, "--tls-verify=false", "inspect", "--tls-verify", f"docker://{server.name}/a/b:c")
+    assert (done.returncode, own.returncode) == (2, 1)
+    assert command(tmp_path, "--tls-verify=false", "status", "x").returncode == 2

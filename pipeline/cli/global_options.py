@@ -23,6 +23,10 @@ _CHOOSES: Final = frozenset(
 """skopeo's commands; for the others ``--override-*`` would mean nothing, as a batch file names its platforms."""
 
 
+_ASKS_NONE: Final = frozenset({"run", "status", "report", "serve", "manifest-digest", "completion"})
+"""Commands that reach no registry, or by what a batch file says."""
+
+
 class TimeUpError(KeyboardInterrupt):
     """``--command-timeout`` has passed; like a Ctrl-C, nothing on the way handles it as a failure of one image."""
 
@@ -71,6 +75,9 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
     parser.add_argument("--registries-conf", default=unless_command(""), help=argparse.SUPPRESS)
     valued("tls-details", "FILE", "TLS versions, ciphers and groups allowed: containers-tls-details.yaml")
     valued("user-agent-prefix", "TEXT", "put this before transship's User-Agent")
+    if not command:
+        # Where old scripts for skopeo have it; a command's own says otherwise.
+        flag(parser, "--tls-verify", help=argparse.SUPPRESS, default=None)
     for name in _UNBUILT:
         if name == "require-signed":
             flag(parser, f"--{name}", help=said("not built yet: an error"), default=unless_command(False))
@@ -84,6 +91,8 @@ def check(options: argparse.Namespace) -> None:
     for name, why in _UNBUILT.items():
         if words[_dest(name)]:
             raise UsageError(f"--{name}: {why}", advice="leave it out")
+    if words["tls_verify"] is not None and options.command in _ASKS_NONE:
+        raise UsageError(f"--tls-verify: {options.command} asks no registry by it", advice="leave it out")
     for name in ("override-arch", "override-os", "override-variant"):
         if words[_dest(name)] and options.command not in _CHOOSES:
             raise UsageError(f"--{name}: {options.command} does not choose by it", advice="name the platforms instead")

@@ -140,7 +140,7 @@ GLOBALS = [
     Use("--insecure-policy --command-timeout 60s --tmpdir . --registries-conf registries.conf inspect --raw dir:one"),
     Use("--policy policy.json copy -q dir:one dir:OUT", "refused"),
     Use("--require-signed copy -q dir:one dir:OUT", "refused"),
-    Use("--tls-verify=false inspect dir:one", "refused"),
+    Use("--tls-verify=false inspect --raw dir:one"),
     Use("--registries.d . --tls-details details.yaml --user-agent-prefix x inspect dir:one", "ours"),
     Use("--debug inspect --raw dir:one"),
     Use("--version", "version"),
