@@ -10,6 +10,7 @@ import pytest
 from support.command import command, tree
 from support.images import ImageBytes, make_image, make_multi, write_layout
 from support.peers import skopeo
+from support.registry_server import RegistryServer
 
 ONE = make_image("one")
 MULTI = make_multi("multi", docker=False)
@@ -196,6 +197,31 @@ def test_layouts_share_their_blobs_as_skopeo_shares_them(folder: Path) -> None:
     skopeo(folder, POLICY, "copy", "-q", "--src-shared-blob-dir", "blobs", "oci:first:one", "dir:theirs")
     assert tree(folder / "back").keys() == tree(folder / "theirs").keys()
     copy(folder, "oci:first:one", "dir:none", code=2)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "dir:missing",
+        "oci:missing:v1",
+        "oci:source:missing",
+        "oci-archive:missing.tar:v1",
+        "docker-archive:missing.tar",
+        "docker://HOST/options/app:missing",
+        "docker://localhost:1/app:v1",
+        "tarball:missing.tar",
+        "sif:missing.sif",
+    ],
+)
+def test_a_source_that_is_missing_leaves_a_good_folder_untouched(
+    folder: Path, open_registry: RegistryServer, source: str
+) -> None:
+    copy(folder, "-q", "dir:docker", "dir:out")
+    before = tree(folder)
+    done = command(folder, "copy", "--src-tls-verify=false", source.replace("HOST", open_registry.name), "dir:out")
+    assert done.returncode in (1, 2)
+    assert done.stderr.count("\n") == 1
+    assert tree(folder) == before
 
 
 def test_a_copy_that_fails_leaves_the_good_image_that_was_there(folder: Path) -> None:

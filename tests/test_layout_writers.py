@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import shutil
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 
 from support.conformance import keep, put
 from support.images import make_base, make_image, write_layout
+from transship.pipeline.cli import copy as _loaded_before_the_forks  # noqa: F401
+from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import write_durably
 from transship.pipeline.errors import ConflictError, ContentError, TransportError
@@ -59,6 +63,28 @@ def test_eight_processes_of_eight_images(tmp_path: Path) -> None:
         _one_process(tmp_path / "serial", tmp_path, number)
     assert (tmp_path / "serial" / "index.json").read_bytes() == (path / "index.json").read_bytes()
     assert sorted(os.listdir(path)) == ["blobs", "index.json", "oci-layout"]
+
+
+def _copy(folder: Path, number: int) -> None:
+    sys.exit(main(["copy", "-q", f"oci:{folder}/from:v{number}", f"oci:{folder}/layout:t{number}"]))
+
+
+def test_eight_commands_at_once_leave_eight_tags_twenty_times(tmp_path: Path) -> None:
+    images = {f"v{n}": make_image(n, 1, docker=False, base_layers=_BASE) for n in range(8)}
+    write_layout(tmp_path / "from", images)
+    context = multiprocessing.get_context("fork")
+    for _ in range(20):
+        running = [context.Process(target=_copy, args=(tmp_path, number)) for number in range(8)]
+        for process in running:
+            process.start()
+        for process in running:
+            process.join(60)
+        assert [process.exitcode for process in running] == [0] * 8
+        assert _names(tmp_path / "layout") == [f"t{n}" for n in range(8)]
+        for number in range(8):
+            source = OciSource(tmp_path / "layout", f"t{number}")
+            assert source.manifest().digest == images[f"v{number}"].digest
+        shutil.rmtree(tmp_path / "layout")
 
 
 def test_twenty_threads_keep_twenty_tags(tmp_path: Path) -> None:
