@@ -20,6 +20,7 @@ def heal(workspace: Workspace, pending: Callable[[], list[str]]) -> None:
     What was fetched or made of blobs that are not sound is forgotten, so that this run fetches and writes it anew.
     Where the last run ended cleanly and nobody touched its store, nothing is read.
     """
+    sweep_folder(workspace.root)
     store = workspace.store
     store.doubts = Doubts.of(workspace.root)
     if not store.doubts and not store.doubts.astray:
