@@ -2,6 +2,7 @@
 docs/from-skopeo.md names."""
 
 import contextlib
+import gzip
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from support.registry_server import RegistryServer
 
 PRINTS = "through every door"
 TARGETS = ("docker", "oci", "oci-archive", "dir", "docker-archive", "docker-daemon", "containers-storage")
-SOURCES = TARGETS
+SOURCES = (*TARGETS, "tarball")
 DOCUMENT = Path(__file__).parents[1] / "docs/from-skopeo.md"
 HEADING = "### Where a copy is another than skopeo's"
 
@@ -52,6 +53,7 @@ class World:
             "oci": f"oci:{self.folder}/{name}.layout:v1",
             "oci-archive": f"oci-archive:{self.folder}/{name}.oci.tar:v1",
             "dir": f"dir:{self.folder}/{name}.dir",
+            "tarball": f"tarball:{self.folder}/root.tar",
             "docker-archive": f"docker-archive:{self.folder}/{name}.tar:matrix/{name}:v1",
             "docker-daemon": f"docker-daemon:matrix/{name}:v1",
             "containers-storage": f"containers-storage:{storage.store}localhost/matrix/{name}:v1",
@@ -102,6 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, open_registry: RegistryServe
         push(open_registry.name, sample("matrix/source", "v1", layers, PRINTS))
         for transport in ("oci", "oci-archive", "dir", "docker-archive", "containers-storage"):
             made.skopeo("docker", transport, "source")
+        (made.folder / "root.tar").write_bytes(gzip.decompress(layers[0].raw))
         yield made
 
 
@@ -148,7 +151,11 @@ def test_the_documentation_names_the_differences_that_are_known() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_copy_is_what_skopeo_makes_of_it_but_for_what_is_documented(world: World, source: str, target: str) -> None:
+def test_a_copy_is_what_skopeo_makes_of_it_but_for_what_is_documented(
+    world: World, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # skopeo says the times of a tarball in the zone of the machine.
+    monkeypatch.setenv("TZ", "UTC")
     names = f"{source}-ours", f"{source}-theirs"
     with world.holding(source, target):
         done = command(world.folder, *world.words(source, target, names[0]))
