@@ -131,7 +131,7 @@ def test_31_a_copy_into_a_layout_with_a_damaged_blob_heals_it(tmp_path: Path, da
     healed = blob.read_bytes() == DAMAGED.packed
     figure(31, f"{damage.__name__}, copied again: exit {again.returncode}, {'healed' if healed else 'kept'}")
     assert (again.returncode, healed) == (0, True), again.stderr
-    skopeo_again(31, damage, tmp_path / "source", tmp_path / "peer", DAMAGED.digest.hex)
+    skopeo_again(31, damage, tmp_path / "out", tmp_path / "peer", DAMAGED.digest.hex)
 
 
 def test_a_clean_rerun_reads_no_blob_and_one_after_a_kill_only_what_it_uses(tmp_path: Path) -> None:
