@@ -70,8 +70,13 @@ class RegistriesConf(NamedTuple):
         found = self.find(name)
         return (found.primary.insecure, _block(found)) if found else (False, "")
 
+    def named(self, reference: DockerReference) -> Place:
+        """Return an image or a repository where its name says, wherever it is read from; it may be blocked."""
+        found = self.find(_spelt(reference))
+        return Place(reference, found.primary.insecure, _block(found)) if found else Place(reference)
+
     def primary(self, reference: DockerReference) -> Place:
-        """Return where an image or a repository is itself; it may be blocked.
+        """Return where an image or a repository is read from that no mirror has; it may be blocked.
 
         Raises:
             UsageError: what the file makes of it is no reference.

@@ -79,13 +79,15 @@ class Registries:
         return self._client(registry, self._settings_of(registry, registry, insecure=insecure))
 
     def at(self, reference: DockerReference) -> Reach:
-        """Return where an image or a repository itself is, never a mirror: what is written, listed or deleted there.
+        """Return an image or a repository where its name says: what is written, listed or deleted there.
+
+        Source: containers-registries.conf(5), "location" and mirrors are for pulling alone.
 
         Raises:
             UsageError: as `client`.
             DeniedError: registries.conf blocks it.
         """
-        return self._reach(self.conf.primary(reference).checked(), reference.registry)
+        return self._reach(self.conf.named(reference).checked(), reference.registry)
 
     def to_read(self, reference: DockerReference) -> Sequence[Reach]:
         """Return where to ask for an image, in order: mirrors first, all but the last with little patience.
