@@ -159,3 +159,8 @@ def test_every_public_name_is_documented(path: Path) -> None:
     tree = parsed(path)
     assert ast.get_docstring(tree), "the module itself"
     assert not list(undocumented(tree.body, ""))
+
+
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = sorted(path.name[:4] for path in (ROOT / "docs/decisions").glob("*.md"))
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

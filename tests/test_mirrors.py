@@ -272,13 +272,14 @@ def test_blobs_are_mounted_where_a_name_is_really_on_the_registry_written_to(
 
 
 def test_a_batch_reads_mirrors_and_its_own_settings_win(tmp_path: Path, registry: RegistryServer, conf: Conf) -> None:
-    option = conf(namespace(registry, mirror(f"{registry.name}/copied")))
+    own = f'[[registry]]\nlocation = "{registry.name}"\ninsecure = true\n'
+    option = conf(namespace(registry, mirror(f"{registry.name}/copied")) + own)
     batch = {
         "version": 1,
         "images": [
             {"from": "docker://registry.example/team/app:v1", "to": ["oci:out:{tag}"]},
             {"from": "docker://registry.example/team/app", "tags": ["v1"], "to": ["dir:listed-{tag}"]},
-            {"from": "docker://registry.example/team/app:v1", "to": ["docker://registry.example/team/again:v1"]},
+            {"from": "docker://registry.example/team/app:v1", "to": [f"docker://{registry.name}/again:v1"]},
         ],
     }
     (tmp_path / "batch.json").write_text(json.dumps(batch))

@@ -65,7 +65,7 @@ def _tags(reference: Reference, registries: Registries) -> list[str] | None:
     if not isinstance(reference, DockerReference):
         return []
     try:
-        client, there = registries.at(reference)
+        client, there = registries.home(reference)
         return client.list_tags(there.repository)
     except (DeniedError, NotFoundError) as error:
         # Some registries keep the list from those who may pull, one has no such list at all.

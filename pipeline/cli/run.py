@@ -229,7 +229,7 @@ def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
     def tags(reference: DockerReference, settings: "Mapping[str, RegistrySettings]") -> "list[str]":
         said = plan_settings({host: access(found) for host, found in settings.items()})
         with connect(options, settings=said) as registries:
-            client, there = registries.at(reference)
+            client, there = registries.home(reference)
             return list(client.list_tags(there.repository))
 
     return plan_batch(read_batch(path, tags), digest)

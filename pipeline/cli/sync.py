@@ -119,7 +119,7 @@ def _placed(request: _Request, missed: list[Error]) -> "list[tuple[sources.Image
     with request.connect() as registries:
 
         def tags(repository: DockerReference) -> Sequence[str]:
-            client, there = registries.at(repository)
+            client, there = registries.home(repository)
             found = client.list_tags(there.repository)
             return images_of(found) if options.referrers else found
 

@@ -89,6 +89,15 @@ class Registries:
         """
         return self._reach(self.conf.named(reference).checked(), reference.registry)
 
+    def home(self, reference: DockerReference) -> Reach:
+        """Return where an image or a repository is read from that no mirror has: whom to ask for its tags.
+
+        Raises:
+            UsageError: as `client`.
+            DeniedError: registries.conf blocks it.
+        """
+        return self._reach(self.conf.primary(reference).checked(), reference.registry)
+
     def to_read(self, reference: DockerReference) -> Sequence[Reach]:
         """Return where to ask for an image, in order: mirrors first, all but the last with little patience.
 
