@@ -1,0 +1,150 @@
+"""Every command that README and the pages of docs/ show runs as it stands, against real registries and engines.
+
+What stands for a host there is put in place of its name; all else is typed as it is printed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.corpus import base_layers, multi_platform, pack, push, sample
+from support.engines import Docker, Podman
+from support.fixtures import PASSWORD, USER
+from support.registry_server import RegistryServer
+
+ROOT = Path(__file__).parent.parent
+BATCH = re.search(r"<!-- batch.yaml -->\n```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+ELSEWHERE = ("make demo", "pip install .", "demo/out/")
+"""What test_readme.py and the installation of the tests themselves run."""
+FILES = {
+    "deploy.yaml": "spec: {containers: [{image: registry.example/team/app:v1}]}\n",
+    "compose.yaml": "services: {web: {image: registry.example/team/web:v1.0}}\n",
+    "Dockerfile": "FROM registry.example/team/tool:v3\n",
+    "images.txt": "registry.example/team/app:v1\n",
+    "sources.yaml": "registry.example: {tls-verify: false, images: {team/web: [v1.0]}}\n",
+    "password.txt": PASSWORD,
+    "auth.json": "{}",
+}
+
+
+def commands(page: str) -> list[str]:
+    """Return the command lines of a page, but for those that are run elsewhere."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if not any(part in line for part in ELSEWHERE)]
+
+
+class Reader:
+    """Somebody who types what a page says, where registry.example and the others are real."""
+
+    def __init__(self, folder: Path, hosts: dict[str, str], environ: dict[str, str]) -> None:
+        self._folder = folder
+        self._hosts = hosts
+        programs = folder / "bin"
+        programs.mkdir()
+        program = programs / "transship"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m transship.pipeline.cli.main "$@"\n')
+        program.chmod(0o755)
+        conf = "".join(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in {*hosts.values()})
+        (folder / "registries.conf").write_text(conf)
+        self._environ = {
+            **os.environ,
+            **environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "tests" / "path"),
+            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+            "REGISTRY_AUTH_FILE": str(folder / "login.json"),
+        }
+        for name, text in FILES.items():
+            (folder / name).write_text(self.placed(text))
+
+    def placed(self, text: str) -> str:
+        for name, host in self._hosts.items():
+            text = text.replace(name, host)
+        return text
+
+    def types(self, line: str) -> str:
+        """Run a line; return what it printed."""
+        done = subprocess.run(
+            ["bash", "-euc", self.placed(line)],
+            cwd=self._folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def has_the_batch(self, to: str = "") -> None:
+        assert BATCH
+        text = BATCH[1].replace("tls-verify: true", "tls-verify: false")
+        text = re.sub(r"to: \[.oci:.*\]", f"to: ['{to}']", text) if to else text
+        (self._folder / "batch.yaml").write_text(self.placed(text))
+
+
+@pytest.fixture(scope="module")
+def registry(open_registry: RegistryServer) -> RegistryServer:
+    layer = pack({"etc/page": b"what a page is about"})
+    push(open_registry.name, sample("team/app", "v1", [layer], "hello"))
+    for tag in ("v1.0", "v1.1"):
+        push(open_registry.name, sample("team/web", tag, [layer], tag))
+    push(open_registry.name, multi_platform("team/tool", "v3", base_layers(1 << 16)))
+    return open_registry
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, registry: RegistryServer, guarded_registry: RegistryServer, docker: Docker, podman: Podman
+) -> Reader:
+    hosts = {
+        "registry.example": registry.name,
+        "mirror.example": f"{registry.name}/mirror",
+        "--username alice": f"--username {USER}",
+        "other.example": guarded_registry.name,
+        "containers-storage:": f"containers-storage:{podman.store}",
+    }
+    return Reader(tmp_path, hosts, {"DOCKER_HOST": docker.host})
+
+
+def test_the_readme(reader: Reader, tmp_path: Path) -> None:
+    reader.has_the_batch()
+    lines = commands("README.md")
+    for line in lines:
+        reader.types(line)
+    assert len(lines) == 7
+    assert (tmp_path / "out/mirror/index.json").exists()
+    assert (tmp_path / "runs/nightly/report.json").exists()
+
+
+def test_the_page_of_batch_files(reader: Reader, tmp_path: Path) -> None:
+    reader.has_the_batch("docker://mirror.example/{repository}:{tag}")
+    reader.types("transship run batch.yaml")
+    lines = commands("docs/batch.md")
+    for line in lines:
+        reader.types(line)
+    assert len(lines) == 5
+    assert (tmp_path / "deploy.yaml").read_text() == reader.placed(FILES["deploy.yaml"]).replace(
+        "/team", "/mirror/team"
+    )
+
+
+def test_the_page_of_registries_and_engines(reader: Reader, docker: Docker) -> None:
+    reader.has_the_batch()
+    reader.types("transship run batch.yaml")
+    reader.types("transship copy oci:out/mirror:team/app:v1 containers-storage:localhost/app:v1")
+    for line in commands("docs/places.md"):
+        reader.types(line)
+    assert b"team/app" in docker("images", "--format", "{{.Repository}}")
+
+
+def test_the_page_of_referrers(reader: Reader, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for line in commands("docs/referrers.md"):
+        reader.types(line)
+    assert "team/app:v1" in (tmp_path / "out/mirror/index.json").read_text()
