@@ -108,9 +108,11 @@ def test_where_the_helper_fails_the_auth_file_serves_and_logging_out_says_that_i
         conf.write_text(text)
         assert run(home, program, "inspect", image, broken=True).returncode == 0
         assert run(home, program, "logout", registry.name, broken=True).returncode != 0
-        # The file's entry went all the same, and that the helper may have one is no answer.
-        assert run(home, program, "inspect", image, broken=True).returncode == 1
-        assert run(home, program, "login", "--get-login", registry.name).returncode == 1
+        # skopeo ends there by a panic, after or before it has come to the file.
+        if program == "transship":
+            # The file's entry went all the same, and that the helper may have one is no answer.
+            assert run(home, program, "inspect", image, broken=True).returncode == 1
+            assert run(home, program, "login", "--get-login", registry.name).returncode == 1
 
 
 def test_logging_out_of_all_empties_the_helper_too(home: Path) -> None:
