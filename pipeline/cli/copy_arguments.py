@@ -80,7 +80,7 @@ def _form(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("oci", "v2s1", "v2s2"),
         default="",
-        help="manifest format to write; v2s1 is an error (default: as it is, where the destination can hold it)",
+        help="manifest format to write (default: as it is, where the destination can hold it)",
     )
     flag(parser, "--preserve-digests", help="fail where a digest would change")
     flag(parser, "--reversible", help="keep Docker's manifests in annotations of OCI's: the way back gives their bytes")
