@@ -86,6 +86,8 @@ class Reader:
         text = BATCH[1].replace("tls-verify: true", "tls-verify: false")
         text = re.sub(r"to: \[.oci:.*\]", f"to: ['{to}']", text) if to else text
         (self._folder / "batch.yaml").write_text(self.placed(text))
+        # An archive is written into a folder that is there.
+        (self._folder / "out").mkdir()
 
 
 @pytest.fixture(scope="module")
