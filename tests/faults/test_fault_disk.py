@@ -64,9 +64,10 @@ def test_27_on_a_full_disk_the_old_image_stays_and_nothing_is_left_beside_it(
 
 
 def test_27_a_run_with_no_room_for_its_store_says_so_and_goes_on_once_there_is(tmp_path: Path, layout: Path) -> None:
-    lines = [f"- {{from: 'oci:{layout}:{name}', to: ['oci:out:{name}']}}" for name in ("large", "old")]
+    lines = [f"- {{from: 'oci:{layout}:{name}', to: ['oci:out:{name}']}}" for name in ("old", "large")]
     (tmp_path / "batch.yaml").write_text("\n".join(["version: 1", "images:", *lines, ""]))
-    words = ("run", "batch.yaml", "--runs", "disk", "--progress", "none")
+    # One at a time: at the same time the large one may leave no room for the other.
+    words = ("run", "batch.yaml", "--runs", "disk", "--progress", "none", "--workers", "1")
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "none") as disk:
         full = command(tmp_path, *words)
         assert full.returncode == 1
