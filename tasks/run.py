@@ -300,4 +300,6 @@ def _keep_error(workspace: Workspace, key: str, task: str, error: BaseException)
 
 
 def _clear_error(workspace: Workspace, key: str) -> None:
-    (workspace.root / CHECKPOINTS / key / ERROR).unlink(missing_ok=True)
+    # What is done counts by its checkpoint, whatever it failed of before.
+    with suppress(OSError):
+        (workspace.root / CHECKPOINTS / key / ERROR).unlink(missing_ok=True)

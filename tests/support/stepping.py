@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,10 @@ def forked(folder: str, words: list[str], k: int = 0, act: Callable[[], None] = 
             count = step(k, act, folder)
             code = main(words)
             os.write(writing, str(count()).encode())
+        except BaseException:
+            # Else the fork would end without a word of it.
+            traceback.print_exc()
+            raise
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
