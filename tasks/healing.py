@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from transship.pipeline.digest import Digest
 from transship.pipeline.disk import sweep_folder
 from transship.pipeline.doubts import Doubts
 from transship.pipeline.errors import Error
 from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
 from transship.pipeline.tree import Selection, blobs, manifests
-from transship.tasks.checkpoint import Result
 from transship.tasks.image import ConvertMediaTypes, FetchBlobs, FetchManifest, ResolvePlatform
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -34,46 +32,34 @@ def heal(workspace: Workspace, pending: Callable[[], list[str]]) -> None:
     for image in suspect if all(found) else workspace.plan.images:
         lost = list(_lost(workspace, image))
         if lost:
-            _forget(workspace, image, lost)
+            pinned = "" if FetchManifest.__name__ in lost else FetchManifest.__name__
+            workspace.forget(image, keep=pinned)
             for key, delivery in deliveries.items():
                 if any(member.image == image for member in delivery.members):
-                    _forget(workspace, key, lost)
+                    workspace.forget(key)
 
 
 def _lost(workspace: Workspace, image: str) -> Iterator[str]:
     """Yield the tasks of ``image`` that are done and whose blobs are not sound, the last first."""
-    folder = workspace.root / CHECKPOINTS / image
-    made = sorted(path.stem for path in folder.glob(f"{ConvertMediaTypes.__name__}-*.json"))
-    for name in made:
-        done = workspace.checkpoint(image, ConvertMediaTypes.__name__, name).read()
-        if done is not None and not _whole(workspace.store, Selection(descriptor(done["root"]))):
-            yield name
-    chosen = workspace.checkpoint(image, ResolvePlatform.__name__).read()
-    if chosen is not None and not _whole(workspace.store, _selection(chosen)):
+    store, run_dir = workspace.store, str(workspace.root)
+    prefix = f"{ConvertMediaTypes.__name__}-"
+    for path in sorted((workspace.root / CHECKPOINTS / image).glob(f"{prefix}*.json")):
+        converted = ConvertMediaTypes(run_dir=run_dir, image=image, shape=path.stem.removeprefix(prefix))
+        if converted.complete() and not _whole(store, converted.made):
+            yield path.stem
+    resolved = ResolvePlatform(run_dir=run_dir, image=image)
+    if resolved.complete() and not _whole(store, resolved.selection):
         yield FetchBlobs.__name__
         yield ResolvePlatform.__name__
     root = workspace.checkpoint(image, FetchManifest.__name__).read()
-    if root is not None and not workspace.store.has(descriptor(root["root"])):
+    if root is not None and not store.has(descriptor(root["root"])):
         yield FetchManifest.__name__
 
 
-def _selection(chosen: Result) -> Selection:
-    kept = chosen["kept"]
-    digests = tuple(Digest.parse(str(text)) for text in kept) if isinstance(kept, list) else None
-    return Selection(descriptor(chosen["root"]), digests)
-
-
-def _whole(store: Store, selection: Selection) -> bool:
+def _whole(store: Store, chosen: Callable[[], Selection]) -> bool:
     try:
+        selection = chosen()
         named = all(store.has(found) for found, _ in manifests(store, selection))
         return named and all(store.has(blob) for blob in blobs(store, selection))
     except Error:
         return False
-
-
-def _forget(workspace: Workspace, key: str, lost: list[str]) -> None:
-    """Forget what was done for an image from the tasks that are ``lost`` on, or all for a delivery."""
-    pinned = FetchManifest.__name__ if FetchManifest.__name__ not in lost else ""
-    for path in (workspace.root / CHECKPOINTS / key).glob("[!.]*.json"):
-        if path.stem != pinned:
-            workspace.checkpoint(key, "", path.stem).remove()

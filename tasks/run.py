@@ -217,10 +217,10 @@ def refresh(workspace: Workspace) -> int:
         if done is not None and _moved(workspace, key, job, str(descriptor(done["root"]).digest)):
             changed.add(key)
     for key in changed:
-        _forget(workspace, key)
+        workspace.forget(key)
     for key, delivery in workspace.plan.deliveries.items():
         if any(member.image in changed for member in delivery.members):
-            _forget(workspace, key)
+            workspace.forget(key)
     return len(changed)
 
 
@@ -230,7 +230,7 @@ def forget_replaced(workspace: Workspace) -> int:
     for key, delivery in workspace.plan.deliveries.items():
         done = workspace.checkpoint(key, VerifyDigests.__name__).read() if delivery.transport in _LOOKED_AT else None
         if done is not None and not _holds(workspace, delivery, done):
-            _forget(workspace, key)
+            workspace.forget(key)
             lost += 1
     return lost
 
@@ -272,17 +272,6 @@ def _hang_anew(workspace: Workspace, key: str, source: Source) -> bool:
         return False
     now = find(source, workspace.store, resolved.selection(), workspace.pool)
     return now.to_document() != resolved.hanging().to_document()
-
-
-def _forget(workspace: Workspace, key: str) -> None:
-    folder = workspace.root / CHECKPOINTS / key
-    if folder.is_dir():
-        for path in folder.iterdir():
-            # By its target, which also forgets what this process has read of it.
-            if path.suffix == ".json":
-                workspace.checkpoint(key, "", path.stem).remove()
-            else:
-                path.unlink()
 
 
 def _keep_error(workspace: Workspace, key: str, task: str, error: BaseException) -> None:

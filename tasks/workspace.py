@@ -80,6 +80,16 @@ class Workspace:
         path = f"{self.root}/{CHECKPOINTS}/{key}/{name or task}.json"
         return CheckpointTarget(path, task, self._checkpoints)
 
+    def forget(self, key: str, keep: str = "") -> None:
+        """Let all that was done for an image or delivery be done again, but for the task ``keep``; idempotent."""
+        folder = self.root / CHECKPOINTS / key
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.suffix != ".json":
+                path.unlink(missing_ok=True)
+            elif path.stem != keep:
+                # By its target, which also forgets what this process has read of it.
+                self.checkpoint(key, "", path.stem).remove()
+
     def source(self, reference: str) -> Source:
         """Open ``reference`` for reading."""
         return open_source(parse_reference(reference), self.registries)

@@ -11,7 +11,7 @@ import pytest
 from support.command import command, tree
 from support.fault_job import RUN, skopeo_again
 from support.figures import figure
-from support.images import ImageBytes, make_base, make_image, write_layout
+from support.images import ImageBytes, make_base, make_image, make_multi, write_layout
 from transship.pipeline.doubts import Doubts, seal
 
 BASE = make_base("base", 1, 300_000)
@@ -74,6 +74,22 @@ def test_31_a_blob_damaged_after_a_clean_end_is_found_and_healed_by_the_next_run
     assert (again.returncode, again.stderr) == (0, "")
     assert tree(work / "out") == whole
     assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
+
+
+def test_31_what_a_sparse_index_leaves_out_is_no_damage(work: Path) -> None:
+    """Another image is healed; that one, of whose index two of three are there, is not written anew."""
+    index = make_multi("sparse", docker=False)
+    write_layout(work / "sparse", {"v1": index})
+    batch = json.loads((work / "batch.yaml").read_text())
+    platforms = {"platforms": ["linux/amd64", "linux/arm64"], "sparse": True}
+    batch["images"].append({"from": "oci:sparse:v1", "to": ["dir:out/sparse"], **platforms})
+    (work / "batch.yaml").write_text(json.dumps(batch))
+    assert command(work, *RUN).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (work / "out/sparse").iterdir()}
+    flip(work / "runs/batch/blobs/sha256" / DAMAGED.digest.hex)
+    again = command(work, *RUN)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in (work / "out/sparse").iterdir()} == before
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
