@@ -41,7 +41,7 @@ class Doubts:
             sealed = set((root / _SEAL).read_bytes().split(b"\n"))
         except OSError:
             sealed = set()
-        if not sealed or _HEAD not in sealed:
+        if _HEAD not in sealed:
             sealed = set()
         lines = set(_lines(root))
         gone = {_name(line) for line in sealed - lines - {_HEAD, b""}}

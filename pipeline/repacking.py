@@ -1,6 +1,6 @@
 """What a shape makes of the layers below a selection, said before any is read: which it repacks, which stay."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from transship.pipeline import tree
 from transship.pipeline.convert.image import plan_image
@@ -16,30 +16,25 @@ from transship.pipeline.tree import Selection
 _SHOWN_LOSSES: Final = 5
 
 
-def passing(store: Store, selection: Selection, shape: Shape) -> frozenset[Digest]:
-    """Return the layers that ``shape`` only needs repacked: `convert` can read those straight from the source.
+class Layers(NamedTuple):
+    """What becomes of the layers of a selection.
+
+    Those ``passing`` are only repacked: `convert` can read them straight from the source. Those ``staying`` it never
+    reads, as they stay as they are: a destination that has one already needs no bytes of it.
+    """
+
+    passing: frozenset[Digest]
+    staying: tuple[Descriptor, ...]
+
+
+def layers(store: Store, selection: Selection, shape: Shape) -> Layers:
+    """Return what ``shape`` makes of the layers of ``selection``.
+
+    Of v2s1, which does not say how large layers are, none stay: the store is what says it.
 
     Raises:
         ContentError: the target cannot hold something.
     """
-    repacked, kept = _sorted(store, selection, shape)
-    return frozenset(repacked - kept.keys())
-
-
-def staying(store: Store, selection: Selection, shape: Shape) -> list[Descriptor]:
-    """Return the layers that `convert` never reads, as ``shape`` leaves them as they are; raises as `passing`.
-
-    A destination that has one already needs no bytes of it. Of v2s1, which does not say how large layers are, all are
-    read: the store is what says it.
-    """
-    if shape.manifests == "v2s1":
-        return []
-    repacked, kept = _sorted(store, selection, shape)
-    return [layer for digest, layer in kept.items() if digest not in repacked and not layer.is_elsewhere]
-
-
-def _sorted(store: Store, selection: Selection, shape: Shape) -> tuple[set[Digest], dict[Digest, Descriptor]]:
-    """Return the layers that ``shape`` repacks in some image, and those that it keeps in some."""
     repacked: set[Digest] = set()
     kept: dict[Digest, Descriptor] = {}
     for _, manifest in tree.manifests(store, bounded(store, selection, shape)):
@@ -51,7 +46,11 @@ def _sorted(store: Store, selection: Selection, shape: Shape) -> tuple[set[Diges
                     repacked.add(layer.source.digest)
                 else:
                     kept[layer.source.digest] = layer.source
-    return repacked, kept
+    staying = () if shape.manifests == "v2s1" else kept.values()
+    return Layers(
+        frozenset(repacked - kept.keys()),
+        tuple(layer for layer in staying if layer.digest not in repacked and not layer.is_elsewhere),
+    )
 
 
 def refuse_losses(shape: Shape, losses: tuple[str, ...]) -> None:

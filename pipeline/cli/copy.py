@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
@@ -28,18 +28,16 @@ from transship.pipeline.reference import (
     DockerReference,
     PathReference,
     Reference,
-    StorageReference,
-    TarballReference,
     parse_reference,
 )
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
 from transship.pipeline.registry.registries import Registries
-from transship.pipeline.repacking import passing, refuse_losses, staying
+from transship.pipeline.repacking import layers, refuse_losses
 from transship.pipeline.resolve import fetch_below, fetch_manifest
 from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
 from transship.pipeline.transport import Sink, Source, Taking, WrongSizeError, size_of
-from transship.pipeline.transports import Pushing, open_sink
+from transship.pipeline.transports import Pushing, Writable, open_sink, writable
 from transship.pipeline.tree import Selection, blobs, load
 from transship.pipeline.verify import same_image, verify
 
@@ -50,18 +48,15 @@ _AT_ONCE: Final = 4
 """Layers read, repacked or verified at the same time."""
 _COPYING: Final = frozenset({"docker-archive", "oci-archive", "docker-daemon", "containers-storage", "docker"})
 """Destinations that copy bytes, and link none."""
-_Destination: TypeAlias = PathReference | DockerReference | DaemonReference | StorageReference
 
 
 def perform(options: argparse.Namespace) -> int:
     """Copy and verify one image; return 0."""
     refuse_signing(options)
     refuse_encryption(options)
-    source, destination = parse_reference(options.source), parse_reference(options.destination)
+    source, destination = parse_reference(options.source), writable(parse_reference(options.destination))
     if isinstance(destination, DaemonReference):
         destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
-    if isinstance(destination, TarballReference) or str(destination).startswith("sif:"):
-        raise UsageError(f"{destination}: cannot be written to", advice="write to docker://, oci:, dir: or an archive")
     near = _near(destination)
     from_settings, to_settings = account_settings(options, "src-"), account_settings(options, "dest-")
     with ExitStack() as opened:
@@ -79,12 +74,12 @@ def perform(options: argparse.Namespace) -> int:
     return 0
 
 
-def _embedded(destination: _Destination) -> tuple[str, str]:
+def _embedded(destination: Writable) -> tuple[str, str]:
     """Return the repository and tag that a v2s1 manifest says of itself there."""
     return (destination.repository, destination.tag) if isinstance(destination, DockerReference) else ("", "")
 
 
-def _near(destination: _Destination) -> Path:
+def _near(destination: Writable) -> Path:
     """Return the folder for the scratch store: beside the destination, so that blobs are linked and not copied."""
     if not isinstance(destination, PathReference):
         # Images are large, and /tmp is memory on many machines.
@@ -97,7 +92,7 @@ def _near(destination: _Destination) -> Path:
 
 def _copy(
     reference: Reference,
-    destination: _Destination,
+    destination: Writable,
     options: argparse.Namespace,
     registries: tuple[Registries, Registries],
     scratch: Path,
@@ -122,8 +117,9 @@ def _copy(
         pool = _threads(store, known, opened, at_once, registries)
         if isinstance(destination, DockerReference):
             sink = open_sink(destination, pushing._replace(pool=pool))
-        there = _taken(sink, staying(store, selection, form), pool) if isinstance(sink, Taking) else frozenset()
-        fetch_blobs(source, store, selection, pool, leave=passing(store, selection, form) | there)
+        becoming = layers(store, selection, form)
+        there = _taken(sink, becoming.staying, pool) if isinstance(sink, Taking) else frozenset()
+        fetch_blobs(source, store, selection, pool, leave=becoming.passing | there)
         fetch(source, store, hanging.referrers, pool)
         fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
         converted = partial(convert, store, selection, form, pool, source, named=_embedded(destination))
@@ -156,7 +152,7 @@ def _copy(
     return made.root.digest
 
 
-def _refuse_asked(destination: _Destination, options: argparse.Namespace, *, several: bool, single: bool) -> None:
+def _refuse_asked(destination: Writable, options: argparse.Namespace, *, several: bool, single: bool) -> None:
     transport, name = _named(destination)
     if single and several:
         raise UsageError(f"{destination}: holds one platform", advice="leave out --all and --multi-arch")
@@ -180,14 +176,14 @@ def _hanging(source: Source, store: Store, selection: Selection) -> Found:
         return find(source, store, selection, pool)
 
 
-def _named(destination: _Destination) -> tuple[str, str]:
+def _named(destination: Writable) -> tuple[str, str]:
     """Return the transport, and the name of the image in its sink."""
     if isinstance(destination, DockerReference):
         return "docker", str(destination.digest or destination.tag)
     return destination.transport, destination.name
 
 
-def _sink(destination: _Destination, shared_blobs: str, pushing: Pushing) -> Sink:
+def _sink(destination: Writable, shared_blobs: str, pushing: Pushing) -> Sink:
     if not shared_blobs:
         whole = destination._replace(name="") if isinstance(destination, PathReference) else destination
         return open_sink(whole, pushing)

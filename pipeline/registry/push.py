@@ -76,10 +76,11 @@ class Push:
         with known.alone(wanted.digest):
             there = known.has(self._repository, wanted.digest) or self._found(wanted)
             if not there and source not in ("", self._repository):
-                upload = self._upload(wanted)
-                there = upload.mount(source)
-                if not there:
-                    upload.cancel()
+                with self._client.uploads.one():
+                    upload = self._upload(wanted)
+                    there = upload.mount(source)
+                    if not there:
+                        upload.cancel()
             if there:
                 known.add(self._repository, wanted.digest)
             else:
@@ -119,9 +120,11 @@ class Push:
         absent = wanted.digest in self._absent
         if not absent and self._found(wanted):
             return
-        upload = self._upload(wanted)
-        if absent or source in ("", self._repository) or not upload.mount(source):
-            upload.run(content)
+        # From mount to end: an upload that a mount began is cancelled too.
+        with self._client.uploads.one():
+            upload = self._upload(wanted)
+            if absent or source in ("", self._repository) or not upload.mount(source):
+                upload.run(content)
 
     def _found(self, wanted: Descriptor) -> bool:
         with suppress(DeniedError):

@@ -32,7 +32,7 @@ _LOST: Final = frozenset({401, 404, 416})
 
 
 class Upload:
-    """Brings one blob into one repository."""
+    """Brings one blob into one repository; counted as under way (`Underway.one`) by who makes it."""
 
     def __init__(
         self,
@@ -62,8 +62,7 @@ class Upload:
         query = urlencode({"mount": str(self._wanted.digest), "from": source})
         request = Request("POST", f"blobs/uploads/?{query}")
         try:
-            with self._client.uploads.one():
-                answer = self._client.ask(self._repository, f"{self._scope} {pull_scope(source)}", request)
+            answer = self._client.ask(self._repository, f"{self._scope} {pull_scope(source)}", request)
         except DeniedError:
             return False
         if answer.status == 202:
@@ -79,12 +78,11 @@ class Upload:
             TransportError: the registry refuses it.
             InterruptError: it was stopped. The upload is cancelled then, as after every failure.
         """
-        with self._client.uploads.one():
-            try:
-                self._persist(content)
-            except BaseException:
-                self.cancel()
-                raise
+        try:
+            self._persist(content)
+        except BaseException:
+            self.cancel()
+            raise
 
     def _persist(self, content: StoredBlob) -> None:
         failures = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from transship.pipeline.errors import Error, UsageError
 from transship.pipeline.reference import (
@@ -12,6 +12,7 @@ from transship.pipeline.reference import (
     PathReference,
     Reference,
     StorageReference,
+    TarballReference,
 )
 from transship.pipeline.transport import Sink, Source
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 _WRITABLE = "write to docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon: or containers-storage:"
+
+Writable: TypeAlias = PathReference | DockerReference | DaemonReference | StorageReference
+"""References that images can be written to, all but the paths of a transport that is read alone."""
 
 
 class Pushing(NamedTuple):
@@ -107,25 +111,39 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
         UsageError: images cannot be written to that transport.
         TransportError: the Docker Engine or Podman cannot be reached.
     """
-    if isinstance(reference, DaemonReference):
+    target = writable(reference)
+    if isinstance(target, PathReference):
+        return _file_sink(target)
+    if isinstance(target, DaemonReference):
         from transship.pipeline.transports.docker_daemon import DaemonSink
 
-        return DaemonSink(reference, reference.host or (pushing.registries.docker_host if pushing else ""))
-    if isinstance(reference, StorageReference):
+        return DaemonSink(target, target.host or (pushing.registries.docker_host if pushing else ""))
+    if isinstance(target, StorageReference):
         from transship.pipeline.transports.containers_storage import StorageSink
 
-        return StorageSink(reference)
-    if isinstance(reference, DockerReference) and pushing:
-        from transship.pipeline.transports.docker_sink import DockerSink
+        return StorageSink(target)
+    if pushing is None:
+        raise _unwritable(target)
+    from transship.pipeline.transports.docker_sink import DockerSink
 
-        registries = pushing.registries
-        named = [source for source in pushing.sources if isinstance(source, DockerReference)]
-        sources = [place for source in named for place in _places(source, registries)]
-        client, there = registries.at(reference)
-        return DockerSink(client, there, sources, pushing.pool)
-    if isinstance(reference, PathReference) and reference.transport not in READ_ONLY:
-        return _file_sink(reference)
-    raise UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
+    registries = pushing.registries
+    named = [source for source in pushing.sources if isinstance(source, DockerReference)]
+    sources = [place for source in named for place in _places(source, registries)]
+    client, there = registries.at(target)
+    return DockerSink(client, there, sources, pushing.pool)
+
+
+def writable(reference: Reference) -> Writable:
+    """Return ``reference``; raises `UsageError` where images can be read from its transport alone."""
+    if isinstance(reference, TarballReference):
+        raise _unwritable(reference)
+    if isinstance(reference, PathReference) and reference.transport in READ_ONLY:
+        raise _unwritable(reference)
+    return reference
+
+
+def _unwritable(reference: Reference) -> UsageError:
+    return UsageError(f"{reference} cannot be written to", advice=_WRITABLE)
 
 
 def _places(source: DockerReference, registries: "Registries") -> list[DockerReference]:
