@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from support.acceptance import document, skopeo
 from support.command import command
 from support.corpus import Sample, corpus, push, sha256
 from support.engines import Docker
+from support.listening import listening
 from support.peers import ours
 from support.registry_server import RegistryServer
 
@@ -198,14 +198,8 @@ def pretending(answers: dict[str, tuple[int, bytes]], api: str = "1.41") -> Iter
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with listening(server):
         yield f"tcp://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 KNOWN = {"/json": (200, b'{"Id": "sha256:abc"}')}

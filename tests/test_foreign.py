@@ -8,11 +8,11 @@ import http.server
 import json
 import subprocess
 import tarfile
-import threading
 
 import pytest
 
 from support.images import ImageBytes, make_image, write_layout
+from support.listening import listening
 from support.registry_server import push_blob, put_manifest, running
 from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
@@ -53,14 +53,8 @@ def serving(layer):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     host = Host(server.server_port, layer)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with listening(server):
         yield host
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 PLAIN = make_image("windows")

@@ -100,16 +100,7 @@ def push_two_tags(place: Place) -> None:
 
 
 def test_what_is_pushed_is_listed_pulled_and_deleted_as_by_skopeo(place: Place) -> None:
-    for tag in ("v1", "v2"):
-        ours(
-            place.folder,
-            "copy",
-            "--all",
-            "-q",
-            *place.reach("dest-"),
-            "dir:multi",
-            f"docker://{place.image(f'app:{tag}')}",
-        )
+    push_two_tags(place)
     listing = ("list-tags", *place.reach(), f"docker://{place.image('app')}")
     assert ours(place.folder, *listing) == skopeo(place.folder, *listing).decode()
     assert json.loads(ours(place.folder, *listing))["Tags"] == ["v1", "v2"]
@@ -124,16 +115,7 @@ def test_what_is_pushed_is_listed_pulled_and_deleted_as_by_skopeo(place: Place) 
 
 
 def test_a_sync_brings_a_repository_out_and_into_another(place: Place) -> None:
-    for tag in ("v1", "v2"):
-        ours(
-            place.folder,
-            "copy",
-            "--all",
-            "-q",
-            *place.reach("dest-"),
-            "dir:multi",
-            f"docker://{place.image(f'app:{tag}')}",
-        )
+    push_two_tags(place)
     out = ["sync", "--src", "docker", "--dest", "dir", "--all", *place.reach("src-"), place.image("app")]
     ours(place.folder, *out, "ours")
     (place.folder / "theirs").mkdir()

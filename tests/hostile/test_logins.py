@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,9 +59,8 @@ def test_case_41_tokens_that_end_before_they_say_are_renewed_in_mid_job(forks: Z
     assert len(given) >= 2
 
 
-@pytest.mark.parametrize("kind", ["Basic", "Bearer"])
-def test_case_42_a_wrong_password_is_tried_once_for_twenty_images(forks: Zygote, tmp_path: Path, kind: str) -> None:
-    tried: list[str] = []
+def refusing(kind: str, tried: list[str]) -> Callable[[Seen], Reply]:
+    """Return what refuses every password, slowly, and notes where it was ``tried``."""
 
     def script(seen: Seen) -> Reply:
         if seen.authorization:
@@ -69,7 +69,13 @@ def test_case_42_a_wrong_password_is_tried_once_for_twenty_images(forks: Zygote,
         realm = "x" if kind == "Basic" else f"http://{seen.headers['host']}/token"
         return Reply(401, headers={"WWW-Authenticate": f'{kind} realm="{realm}"'})
 
-    with serving(script) as registry:
+    return script
+
+
+@pytest.mark.parametrize("kind", ["Basic", "Bearer"])
+def test_case_42_a_wrong_password_is_tried_once_for_twenty_images(forks: Zygote, tmp_path: Path, kind: str) -> None:
+    tried: list[str] = []
+    with serving(refusing(kind, tried)) as registry:
         log_in(tmp_path, registry.name)
         batch(tmp_path, registry.name, MANY)
         done = forks.run(tmp_path, "run", "b.json")
@@ -82,19 +88,12 @@ def test_case_42_a_wrong_password_is_tried_once_for_twenty_images(forks: Zygote,
 def test_case_42_many_threads_try_a_wrong_password_once(kind: str) -> None:
     tried: list[str] = []
 
-    def script(seen: Seen) -> Reply:
-        if seen.authorization:
-            tried.append(seen.target)
-            time.sleep(0.05)
-        realm = "x" if kind == "Basic" else f"http://{seen.headers['host']}/token"
-        return Reply(401, headers={"WWW-Authenticate": f'{kind} realm="{realm}"'})
-
     def ask(number: int) -> str:
         with pytest.raises(DeniedError, match="login refused"):
             one.get_manifest(f"app{number}", "v1")
         return "refused"
 
-    with serving(script) as registry:
+    with serving(refusing(kind, tried)) as registry:
         one = client(registry.name, credentials=ALICE)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, range(MANY))) == ["refused"] * MANY

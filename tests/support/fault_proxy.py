@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from support.listening import listening
+
 _PIECE = 64 << 10
 _BUFFER = 512 << 10
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
@@ -110,15 +112,11 @@ def faulty(upstream: int, *rules: Rule) -> Iterator[FaultProxy]:
     proxy = FaultProxy(upstream, list(rules))
     server = _Server(proxy)
     proxy.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(server):
+        try:
+            yield proxy
+        finally:
+            proxy.ended.set()
 
 
 class _Server(ThreadingHTTPServer):

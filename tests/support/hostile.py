@@ -4,10 +4,11 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support.listening import listening
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,8 @@ def serving(script: Script, context: ssl.SSLContext | None = None, root: bool = 
     hostile = Hostile(script, root)
     if context:
         hostile.server.socket = context.wrap_socket(hostile.server.socket, server_side=True)
-    thread = threading.Thread(target=hostile.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with listening(hostile.server):
         yield hostile
-    finally:
-        hostile.server.shutdown()
-        hostile.server.server_close()
-        thread.join()
 
 
 def ranged(blob: bytes, seen: Seen) -> Reply:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+from support.listening import listening
+
 
 class _Server(ThreadingTCPServer):
     daemon_threads = True
@@ -35,14 +37,9 @@ def proxying(target: int, password: str = "") -> Iterator[tuple[int, list[str]]]
                 _pass_on(self.connection, onward)
                 back.join()
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1], seen
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(("127.0.0.1", 0), Handler)
+    with listening(server):
+        yield server.server_address[1], seen
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

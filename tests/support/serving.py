@@ -4,12 +4,12 @@ import http.client
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.images import ImageBytes
+from support.listening import listening
 from transship.pipeline.serve.formats import open_contents
 from transship.pipeline.serve.server import AccessLog, make_server
 
@@ -17,14 +17,8 @@ from transship.pipeline.serve.server import AccessLog, make_server
 @contextmanager
 def served(path: Path, log: io.StringIO | None = None) -> Iterator[int]:
     server = make_server(open_contents(path), access_log=AccessLog(log) if log else None)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with listening(server):
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Reply:

@@ -9,7 +9,6 @@ import hmac
 import json
 import secrets
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePri
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from support.certificates import Certificates
+from support.listening import listening
 
 ISSUER, SERVICE = "tests", "the registry"
 _LIFETIME = 300
@@ -119,14 +119,8 @@ def issuing(signer: Certificates, accounts: Mapping[str, Account], shown: Certif
     tls.load_cert_chain(*shown.pair)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     issuer.realm = f"https://localhost:{server.server_port}/token"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with listening(server):
         yield issuer
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _granted(scope: str, allowed: frozenset[str]) -> dict[str, object] | None:

@@ -4,13 +4,14 @@ import contextlib
 import http.client
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
+
+from support.listening import listening
 
 PIECE = 64 << 10
 Fate = Literal["collected", "kept", "passed on"]
@@ -74,14 +75,8 @@ def proxied(upstream: int, rule: Rule = lambda _: None, fate: Fate = "collected"
     proxy = Proxy(upstream, rule, fate)
     server = _Server(("127.0.0.1", 0), _handler(proxy))
     proxy.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with listening(server):
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):
