@@ -86,7 +86,9 @@ def test_three_machines_share_the_images_evenly_and_do_each_once(tmp_path, regis
     before = len(registry.requests())
     work = batch(tmp_path / "work", registry)
     names = ["one", "two", "three"]
-    for process in [machine(name, work, scheduler) for name in names]:
+    with scheduler.held(len(names)):
+        processes = [machine(name, work, scheduler) for name in names]
+    for process in processes:
         assert ended(process).startswith(f"{3 * IMAGES} images verified")
     time.sleep(0.1)
     asked = Counter(line.split('"GET ')[1].split(" ")[0] for line in registry.requests()[before:] if '"GET ' in line)

@@ -17,7 +17,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, TransientError, TransportError
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.views import Image, parse
-from transship.pipeline.repacking import passing
+from transship.pipeline.repacking import layers
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import Store
 from transship.pipeline.transport import RangeRefusedError
@@ -74,7 +74,7 @@ class Broken(io.RawIOBase):
 
 def brought(store, source, shape, pool=None):
     selection = resolve(source, store, fetch_manifest(source, store), "all")
-    fetch_blobs(source, store, selection, pool, leave=passing(store, selection, shape))
+    fetch_blobs(source, store, selection, pool, leave=layers(store, selection, shape).passing)
     made = convert(store, selection, shape, pool, source)
     view = load(store, made.root)
     assert isinstance(view, Image)
@@ -120,11 +120,11 @@ def test_a_layer_that_stays_as_it_is_does_not_pass(tmp_path):
     image = make_image("c")
     store, source = Store(tmp_path), MemorySource(image)
     selection = resolve(source, store, fetch_manifest(source, store), "all")
-    assert passing(store, selection, Shape("oci")) == frozenset()
-    assert passing(store, selection, Shape("oci", layers=Compression.GZIP)) == frozenset()
-    layers = {layer.digest for layer in image.layers}
-    assert passing(store, selection, Shape("oci", layers=Compression.ZSTD)) == layers
-    assert passing(store, selection, Shape("docker", layers=Compression.NONE, single=True)) == layers
+    assert layers(store, selection, Shape("oci")).passing == frozenset()
+    assert layers(store, selection, Shape("oci", layers=Compression.GZIP)).passing == frozenset()
+    digests = {layer.digest for layer in image.layers}
+    assert layers(store, selection, Shape("oci", layers=Compression.ZSTD)).passing == digests
+    assert layers(store, selection, Shape("docker", layers=Compression.NONE, single=True)).passing == digests
 
 
 @pytest.mark.parametrize("compressed", [True, False])

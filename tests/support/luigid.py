@@ -1,6 +1,7 @@
 """A real luigid on loopback."""
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,24 @@ class Luigid:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    @contextlib.contextmanager
+    def held(self, clients: int) -> Iterator[None]:
+        """Answer nobody until so many ask: whoever starts first has then no start over the others."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+            deadline = time.monotonic() + 60
+            while self._asking() < clients:
+                assert time.monotonic() < deadline, f"{self._asking()} of {clients} ask"
+                time.sleep(0.02)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _asking(self) -> int:
+        """Return how many connections to it are established, at the side of those who ask."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+        return sum(row[2].endswith(f":{self._port:04X}") and row[3] == "01" for row in rows)
 
     def tasks(self) -> str:
         with urllib.request.urlopen(f"{self.url}/api/task_list", timeout=10) as answer:
