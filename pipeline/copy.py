@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
-from transship.pipeline.compression import Compression, Reader, transcode
+from transship.pipeline.compression import Compression, Reader
 from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, digest_lost, plan_image
 from transship.pipeline.convert.index import rebuild_index
 from transship.pipeline.convert.layers import compression_of
@@ -19,7 +19,6 @@ from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
-from transship.pipeline.lifting import lifted, lowered
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import (
@@ -228,6 +227,8 @@ class _Converter:
                 raise digest_lost(manifest.digest, manifest.media_type, DOCKER_MANIFEST)
             # Of v2s1 there is no way back.
             shape = shape._replace(reversible=False)
+            from transship.pipeline.lifting import lifted  # noqa: PLC0415 - few images are v2s1
+
             made = lifted(self._store, manifest, shape.budget, self._pool, keep_tars=shape.layers is Compression.NONE)
             self._losses += made.losses
             manifest = made.image
@@ -242,6 +243,8 @@ class _Converter:
         config = self._config(plan)
         layers = self._layers(plan)
         if lowering:
+            from transship.pipeline.lifting import lowered  # noqa: PLC0415
+
             lost, raw = lowered(self._store, plan, config, layers, self._named)
             self._losses += lost
             return raw, DOCKER_SCHEMA1_SIGNED
@@ -294,6 +297,8 @@ class _Converter:
         return {key: future.result() for key, future in running.items()}
 
     def _repacked(self, layer: LayerPlan, repack: Compression, diff_id: Digest) -> Descriptor:
+        from transship.pipeline.compression.transcoding import transcode  # noqa: PLC0415 - most copies repack nothing
+
         plain = self._store.path(diff_id)
         if repack is Compression.NONE and self._store.holds(diff_id):
             return Descriptor(layer.media_type, diff_id, plain.stat().st_size)

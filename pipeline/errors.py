@@ -75,14 +75,14 @@ def once_found() -> Iterator[None]:
         raise TransportError(error.message, advice=error.advice) from error
 
 
-_PASSWORD: Final = re.compile(r"(docker://[^/@:]+):.*@(?!sha\d{3}:)", re.DOTALL)
+_BETWEEN: Final = r"(docker://[^/@:]+):.*@(?!sha\d{3}:)"
 LONGEST_LINE: Final = 4000
 """Characters of a message that goes to a terminal whole."""
 
 
 def without_password(reference: str) -> str:
     """Return ``reference`` as `shown` does, but for a password that somebody took a reference to hold."""
-    return shown(_PASSWORD.sub(r"\1:...@", reference))
+    return shown(re.sub(_BETWEEN, r"\1:...@", reference, flags=re.DOTALL))
 
 
 def shown(foreign: str, limit: int = 200) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from transship.pipeline.compression import Budget, Compression, transcode
+from transship.pipeline.compression import Budget, Compression
+from transship.pipeline.compression.transcoding import transcode
 from transship.pipeline.convert.image import ImagePlan
 from transship.pipeline.convert.lower import EMPTY_LAYER, lower
 from transship.pipeline.convert.schema1 import Lifted, Unpacked, layers, lift

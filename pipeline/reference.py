@@ -20,19 +20,19 @@ TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *L
 SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
 """Transports that hold one platform of an image and give it back with another manifest: config and layers are kept."""
 
+# Compiled when first used: a command needs the grammar of one transport.
 _ALNUM: Final = "[A-Za-z0-9]+"
-_HOST: Final = re.compile(
+_HOST: Final = (
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])"
     r"(?::[0-9]+)?"
 )
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_REPOSITORY: Final = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _LAYOUT_PART: Final = rf"{_ALNUM}(?:(?:[-._:@+]|--){_ALNUM})*"
-_LAYOUT_NAME: Final = re.compile(rf"{_LAYOUT_PART}(?:/{_LAYOUT_PART})*")
-_INDEX: Final = re.compile(r"[0-9]{1,9}")
-_IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}")
-_SHORT_ID: Final = re.compile(r"[0-9a-f]{1,64}")
+_LAYOUT_NAME: Final = rf"{_LAYOUT_PART}(?:/{_LAYOUT_PART})*"
+_INDEX: Final = r"[0-9]{1,9}"
+_IMAGE_ID, _SHORT_ID = r"[0-9a-f]{64}", r"[0-9a-f]{1,64}"
 _MAX_REPOSITORY: Final = 255
 _HUB: Final = "docker.io"
 
@@ -217,7 +217,7 @@ def _parse_rest(transport: str, rest: str) -> Reference:
         return PathReference(transport, path, index=_index(name[1:]))
     if transport == "docker-archive":
         return PathReference(transport, path, _archive_name(name) if colon else "")
-    if name and not _LAYOUT_NAME.fullmatch(name):
+    if name and not re.fullmatch(_LAYOUT_NAME, name):
         raise UsageError(
             f"malformed name {shown(name)!r}", advice="expected letters and digits, joined by one of -._:@+/"
         )
@@ -230,7 +230,7 @@ def _refuse_unwritable(text: str) -> None:
 
 
 def _index(digits: str) -> int:
-    if not _INDEX.fullmatch(digits):
+    if not re.fullmatch(_INDEX, digits):
         raise UsageError(f"malformed index '@{shown(digits)}'", advice="expected @ and a number from 0")
     return int(digits)
 
@@ -244,7 +244,7 @@ def _archive_name(name: str) -> str:
 
 def _named(text: str) -> DockerReference:
     """Split and check ``[host/]repository[:tag][@digest]``, with what is absent left empty."""
-    if _IMAGE_ID.fullmatch(text):
+    if re.fullmatch(_IMAGE_ID, text):
         raise UsageError("64 hex digits are an image ID, not a name")
     rest, at, after = text.partition("@")
     digest = _digest(after) if at else None  # First: what stands before may be a password.
@@ -253,7 +253,7 @@ def _named(text: str) -> DockerReference:
         host, path = _HUB, rest
     path, colon, tag = path.partition(":")
     _check_named(host, path, text)
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not re.fullmatch(_TAG, tag):
         raise UsageError(f"malformed tag {shown(tag)!r}", advice="expected at most 128 of letters, digits, _ . -")
     if host in {_HUB, "index.docker.io"}:
         host, path = _HUB, path if "/" in path else f"library/{path}"
@@ -263,12 +263,12 @@ def _named(text: str) -> DockerReference:
 
 
 def _check_named(host: str, path: str, text: str) -> None:
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         raise UsageError(f"malformed registry {shown(host)!r}", advice="expected host[:port]")
     if not path:
         raise UsageError(f"no repository in {shown(text)!r}", advice="expected name[:tag] or name@digest")
-    if not _REPOSITORY.fullmatch(path):
-        cause = "is not lower-case" if _REPOSITORY.fullmatch(path.lower()) else "is malformed"
+    if not re.fullmatch(_REPOSITORY, path):
+        cause = "is not lower-case" if re.fullmatch(_REPOSITORY, path.lower()) else "is malformed"
         raise UsageError(
             f"repository {shown(path)!r} {cause}",
             advice="expected lower-case letters and digits, joined by . _ __ - or /",
@@ -302,7 +302,7 @@ def _storage(rest: str) -> StorageReference:
             raise UsageError("malformed store in brackets", advice=shape)
         location = _location(store)
     name, at, image_id = rest.rpartition("@")
-    if not (at and _SHORT_ID.fullmatch(image_id)):
+    if not (at and re.fullmatch(_SHORT_ID, image_id)):
         name, image_id = rest, ""
     if not name:
         if not image_id:

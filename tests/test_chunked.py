@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from transship.pipeline import overlap
 from transship.pipeline.chunked.checksum import crc64
-from transship.pipeline.compression import Compression, decompressed, transcode
+from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.compression.transcoding import transcode
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 

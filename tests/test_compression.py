@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transship.pipeline import overlap
-from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression, decompressed, transcode
+from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression, decompressed
+from transship.pipeline.compression.transcoding import transcode
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 

@@ -10,7 +10,7 @@ from typing import Final
 
 _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+_DURATION: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)"
 _AUTH_FILE: Final = (
     "file of registry credentials (default: REGISTRY_AUTH_FILE, else those that skopeo, Podman and Docker write)"
 )
@@ -120,7 +120,7 @@ def natural(text: str) -> int:
 
 def duration(text: str) -> float:
     """Return the seconds of a Go duration, such as ``1m30s``."""
-    parts = _DURATION.findall(text)
+    parts = re.findall(_DURATION, text)
     if text == "0":
         return 0.0
     if not parts or "".join(parts) != text:

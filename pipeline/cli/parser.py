@@ -1,9 +1,12 @@
 """The parser of a command line: errors of one line, and help as a manual page has it."""
 
 import argparse
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, Final, NoReturn
 
 from transship.pipeline.errors import UsageError
+
+_WIDTH: Final = 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -11,7 +14,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str) -> None:
         self.listed: list[argparse.Action] = []
-        super().__init__(prog=prog, allow_abbrev=False, add_help=False)
+        # Each argument is tried on a formatter, which without a width asks the terminal for its own.
+        formatter = partial(argparse.HelpFormatter, width=_WIDTH)
+        super().__init__(prog=prog, allow_abbrev=False, add_help=False, formatter_class=formatter)
         self.add_argument("-h", "--help", action="help", help="print this page and end")
 
     def add_argument(self, *names: str, **words: Any) -> argparse.Action:

@@ -18,9 +18,7 @@ from transship.pipeline.manifest.views import Image, Manifest, Schema1
 
 COSIGN: Final = (".sig", ".att", ".sbom")
 """How the tags end under which cosign keeps signatures, attestations and SBOMs of a digest."""
-_TIES: Final = re.compile(
-    r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{64,96}|512-[0-9a-f]{64,128})(?:\.sig|\.att|\.sbom)?", re.ASCII
-)
+_TIES: Final = r"sha(?:256-[0-9a-f]{64}|384-[0-9a-f]{64,96}|512-[0-9a-f]{64,128})(?:\.sig|\.att|\.sbom)?"
 _MAX_ALGORITHM: Final = 32
 _MAX_ENCODED: Final = 64
 
@@ -103,7 +101,7 @@ def images_of(tags: Iterable[str]) -> list[str]:
 
     Who copies referrers with their image copies what those lead to; copied as images they would be written twice.
     """
-    return [tag for tag in tags if not _TIES.fullmatch(tag)]
+    return [tag for tag in tags if not re.fullmatch(_TIES, tag)]
 
 
 def artifact_type(manifest: Manifest) -> str:

@@ -11,17 +11,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
 from transship.pipeline.errors import ContentError, DeniedError, TransientError, TransportError, UsageError, shown
 from transship.pipeline.manifest.document import load
-from transship.pipeline.registry import challenge, http
+from transship.pipeline.registry import http
 from transship.pipeline.registry.answer import Answer
-from transship.pipeline.registry.challenge import Challenge
 from transship.pipeline.registry.credentials import Credentials
 from transship.pipeline.registry.lanes import Lanes
 from transship.pipeline.registry.origin import Origin, Url
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.challenge import Challenge
 
 _MAX_TOKEN: Final = 1 << 20
 _DEFAULT_LIFE: Final = 60.0
@@ -140,10 +142,12 @@ class Login:
                 self._refuse(credentials, answer)
         return answer
 
-    def _choose(self, answer: Answer) -> Challenge | None:
+    def _choose(self, answer: Answer) -> "Challenge | None":
         """Return the challenge to meet; one from where a redirect led is not the registry's."""
         if answer.url.origin != self._origin:
             return None
+        from transship.pipeline.registry import challenge  # noqa: PLC0415 - many ask for no login
+
         offered = challenge.parse(answer.headers.get("WWW-Authenticate", ""))
         bearer = [one for one in offered if one.scheme == "bearer" and one.parameters.get("realm")]
         basic = [one for one in offered if one.scheme == "basic"]

@@ -37,7 +37,7 @@ from transship.pipeline.transport import RangeRefusedError
 IDENTITY: Final = {"Accept-Encoding": "identity"}
 _MANIFEST: Final = {**IDENTITY, "Accept": ", ".join(sorted(MANIFESTS))}
 _JSON: Final = {**IDENTITY, "Accept": "application/json"}
-_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+_REPOSITORY: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
 _HUB_API: Final = "registry-1.docker.io"
 _ROUNDS: Final = 4
 _STOP_SECONDS: Final = 2.0
@@ -291,13 +291,13 @@ def pull_scope(repository: str) -> str:
     Raises:
         UsageError: it is no name of one.
     """
-    if not _REPOSITORY.fullmatch(repository):
+    if not re.fullmatch(_REPOSITORY, repository):
         raise UsageError(f"not a repository name: {shown(repository)!r}")
     return f"repository:{repository}:pull"
 
 
 def _reference(reference: str | Digest) -> str:
-    if isinstance(reference, str) and not TAG.fullmatch(reference):
+    if isinstance(reference, str) and not re.fullmatch(TAG, reference):
         raise UsageError(f"not a tag: {shown(reference)!r}")
     return str(reference)
 

@@ -4,8 +4,6 @@ Order and keys: containers-auth.json(5) and docker login; besides ``credHelpers`
 ``credsStore`` is read. Passwords are in no message and no repr.
 """
 
-import base64
-import binascii
 import json
 import os
 import threading
@@ -209,8 +207,10 @@ def _decode(entry: Mapping[str, object], where: str) -> Credentials | None:
     if not isinstance(encoded, str) or not encoded:
         return Credentials("", identity_token=identity) if identity else None
     try:
+        import base64  # noqa: PLC0415 - few registries have credentials
+
         username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise UsageError(f"{where}: auth is not base64 of user:password") from None
     if not colon:
         raise UsageError(f"{where}: auth is not base64 of user:password")

@@ -12,14 +12,14 @@ from transship.pipeline.manifest.document import load
 from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.origin import Url
 
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 MAX_PAGES: Final = 2000
 MAX_TAGS: Final = 250_000
 _MAX_BYTES: Final = 16 << 20
 _MAX_LINK: Final = 8 << 10
 _PAGE: Final = 1000
-_LINK: Final = re.compile(r"<([^<>]*)>([^,]*)")
-_NEXT: Final = re.compile(r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)", re.IGNORECASE)
+_LINK: Final = r"<([^<>]*)>([^,]*)"
+_NEXT: Final = r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)"
 
 
 def all_tags(page: Callable[[str], Answer], base: Url) -> list[str]:
@@ -52,7 +52,7 @@ def read_tags(answer: Answer) -> list[str]:
     if not isinstance(tags, list):
         raise ContentError(f"{answer}: tags is no list")
     for number, tag in enumerate(tags):
-        if not isinstance(tag, str) or not TAG.fullmatch(tag):
+        if not isinstance(tag, str) or not re.fullmatch(TAG, tag):
             raise ContentError(f"{answer}: tags[{number}] is no tag: {shown(str(tag), 80)!r}")
     return cast("list[str]", tags)
 
@@ -66,8 +66,8 @@ def next_page(answer: Answer, base: Url, seen: set[str]) -> str | None:
     header = answer.headers.get("Link", "")
     if len(header) > _MAX_LINK:
         raise TransportError(f"{answer}: answers a Link of {len(header)} characters, over the limit of {_MAX_LINK}")
-    for link in _LINK.finditer(header):
-        if not _NEXT.search(link[2]):
+    for link in re.finditer(_LINK, header):
+        if not re.search(_NEXT, link[2], re.IGNORECASE):
             continue
         url = answer.url.join(link[1])
         if url.origin != base.origin or not url.target.startswith(base.target):

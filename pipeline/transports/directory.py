@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from transship.pipeline.disk import (
     claim,
     has_file,
     link_or_copy,
+    remove_folder,
     scratch_beside,
     sweep,
     sync_directory,
@@ -32,8 +32,8 @@ VERSION: Final = "version"
 ROOT: Final = "manifest.json"
 VERSION_RAW: Final = b"Directory Transport Version: 1.1\n"
 _VERSION_RAW_ANY_DIGEST: Final = b"Directory Transport Version: 1.2\n"
-_OURS: Final = re.compile(
-    r"version|manifest\.json|signature-\d+|([a-z0-9]+-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-\d+)?", re.ASCII
+_OURS: Final = (
+    r"version|manifest\.json|signature-[0-9]+|([a-z0-9]+-)?[0-9a-f]{64,128}(\.manifest\.json|\.signature-[0-9]+)?"
 )
 
 
@@ -151,7 +151,7 @@ class DirectorySink:
                     sync_directory(self._path.parent)
         finally:
             os.close(self._handle)
-            shutil.rmtree(self._made, ignore_errors=True)
+            remove_folder(self._made)
 
     def _named(self, digest: Digest) -> str:
         if digest.algorithm != "sha256":
@@ -173,7 +173,7 @@ def _refuse_foreign(path: Path) -> None:
             raise ConflictError(f"{path} is no folder", advice="name another one") from None
         return
     names = {name for name, _ in found}
-    strange = sorted(name for name, is_folder in found if is_folder or not _OURS.fullmatch(name))
+    strange = sorted(name for name, is_folder in found if is_folder or not re.fullmatch(_OURS, name))
     if strange or (names and VERSION not in names):
         raise ConflictError(
             f"{path} is there and is no image folder ({shown((strange or sorted(names))[0])!r} is in it); "

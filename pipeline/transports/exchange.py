@@ -1,6 +1,5 @@
 """Putting a finished folder in the place of another, at once where the kernel can."""
 
-import ctypes
 import errno
 import os
 from contextlib import suppress
@@ -43,6 +42,8 @@ def exchange(made: Path, path: Path) -> None:
 
 
 def _swapped(made: Path, path: Path) -> bool:
+    import ctypes  # noqa: PLC0415 - few replace a folder
+
     rename = _renameat2()
     if rename is None:
         return False
@@ -57,6 +58,8 @@ def _swapped(made: Path, path: Path) -> bool:
 @cache
 def _renameat2() -> _Rename | None:
     """Return renameat2(2), None where the C library has none (glibc before 2.28, other systems)."""
+    import ctypes  # noqa: PLC0415
+
     with suppress(OSError, AttributeError):
         function = ctypes.CDLL(None, use_errno=True).renameat2
         function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)

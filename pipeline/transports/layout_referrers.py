@@ -21,7 +21,7 @@ from transship.pipeline.manifest.views import Index, Manifest
 ReadManifest: TypeAlias = Callable[[Descriptor], Manifest]
 """Returns a manifest of the layout by its descriptor, checked; raises where it is not there."""
 
-_LIST: Final = re.compile(r"sha(256|384|512)-[0-9a-f]{64}", re.ASCII)
+_LIST: Final = r"sha(256|384|512)-[0-9a-f]{64}"
 """What a tag of the schema looks like: `schema_tag` of some digest."""
 _MOST_KEPT: Final = 100_000
 # By the bytes that a digest stands for, so true of every layout for ever.
@@ -85,7 +85,7 @@ def _with_lists(entries: Iterable[Descriptor], read: ReadManifest) -> Iterator[D
         if entry.media_type not in MANIFESTS:
             continue
         yield entry
-        if _LIST.fullmatch(entry.name.rpartition(":")[2]):
+        if re.fullmatch(_LIST, entry.name.rpartition(":")[2]):
             with suppress(ContentError, TransportError):
                 view = read(entry)
                 yield from view.manifests if isinstance(view, Index) else ()
