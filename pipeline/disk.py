@@ -5,8 +5,10 @@ Refuses to leave a half-written file under a final name, whatever stops the proc
 
 import errno
 import fcntl
+import math
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,6 +67,14 @@ def sync_directory(path: Path | str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing; their names are durable on return. Raises `OSError`."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_directory(each.parent)
 
 
 @contextmanager
@@ -164,20 +174,15 @@ def sweep_folder(folder: Path) -> None:
 
 
 def _sweep(folder: Path, shape: re.Pattern[str]) -> None:
-    if _sweep_once(folder, shape):
-        time.sleep(_GRACE_SECONDS)
-        _sweep_once(folder, shape)
-
-
-def _sweep_once(folder: Path, shape: re.Pattern[str]) -> bool:
-    """Sweep; return whether something unclaimed was too young."""
-    young = False
+    young: list[str] = []
     limit = time.time() - _GRACE_SECONDS
     with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if shape.fullmatch(entry.name):
-                young |= _left_alone(entry, limit)
-    return young
+        young = [entry.path for entry in entries if shape.fullmatch(entry.name) and _left_alone(entry.path, limit)]
+    if young:
+        time.sleep(_GRACE_SECONDS)
+        # Young no more, whatever a clock that was set back says.
+        for scratch in young:
+            _left_alone(scratch, math.inf)
 
 
 def write_durably(path: Path, raw: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -303,18 +308,19 @@ def copy_durably(source: Path, target: Path) -> None:
             os.fsync(writing.fileno())
 
 
-def _left_alone(scratch: "os.DirEntry[str]", limit: float) -> bool:
+def _left_alone(scratch: str, limit: float) -> bool:
     """Remove ``scratch`` if nobody has claimed it and it is older than ``limit``; return whether it is too young."""
     with suppress(OSError):
-        handle = os.open(scratch.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(handle).st_ctime >= limit:
+            found = os.fstat(handle)
+            if found.st_ctime >= limit:
                 return True
-            if scratch.is_dir(follow_symlinks=False):
-                _remove_tree(scratch.path)
+            if stat.S_ISDIR(found.st_mode):
+                _remove_tree(scratch)
             else:
-                os.unlink(scratch.path)
+                os.unlink(scratch)
         finally:
             os.close(handle)
     return False

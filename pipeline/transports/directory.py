@@ -13,6 +13,7 @@ from transship.pipeline.disk import (
     claim,
     has_file,
     link_or_copy,
+    make_folder,
     remove_folder,
     scratch_beside,
     sweep,
@@ -104,7 +105,7 @@ class DirectorySink:
         self._path = self._path.resolve()
         _refuse_foreign(self._path)
         with at_disk(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             sweep(self._path)
             self._made = scratch_beside(self._path)
             self._made.mkdir()

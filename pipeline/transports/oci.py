@@ -11,6 +11,7 @@ from transship.pipeline.disk import (
     at_disk,
     has_file,
     link_or_copy,
+    make_folder,
     scratch_beside,
     sync_or_drop,
     write_durably,
@@ -109,7 +110,7 @@ class OciSink:
             ContentError: it is a layout of another version.
         """
         with at_disk(self._path):
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
         try:
             check_marker(read_regular(self._path / MARKER, _MAX_MARKER), str(self._path))
         except NotFoundError:
