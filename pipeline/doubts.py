@@ -32,7 +32,7 @@ class Doubts:
         """``doubted`` says of each blob whether it was sealed otherwise, and so has changed since."""
         self._doubted = doubted or {}
         self.astray = astray
-        """Whether blobs that were sealed are gone, or there are files that are no blobs."""
+        """Whether blobs that were sealed are gone or, without a seal, may be; or there are files that are no blobs."""
 
     @classmethod
     def of(cls, root: Path) -> "Doubts":
@@ -53,7 +53,7 @@ class Doubts:
             except ContentError:
                 strange = True
             gone.discard(name)
-        return cls(doubted, astray=strange or bool(gone))
+        return cls(doubted, astray=strange or bool(gone) or not sealed)
 
     def __bool__(self) -> bool:
         return bool(self._doubted)

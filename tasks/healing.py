@@ -21,7 +21,8 @@ def heal(workspace: Workspace, pending: Callable[[], list[str]]) -> None:
     sweep_folder(workspace.root)
     store = workspace.store
     store.doubts = Doubts.of(workspace.root)
-    if not store.doubts and not store.doubts.astray:
+    done = (workspace.root / CHECKPOINTS).is_dir()
+    if not store.doubts and not (store.doubts.astray and done):
         return
     for folder in (workspace.root / "blobs").iterdir():
         sweep_folder(folder)
