@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from faults.cases import CASES
 
@@ -21,12 +23,23 @@ that breaks connections as told (`tests/support/fault_proxy.py`). Blobs are of {
 """
 
 
+def told(notes: Iterable[dict[str, Any]]) -> list[tuple[tuple[int, str], str]]:
+    """Return what is to be shown, by case and tool, in the order of the notes; parts of one figure are added up."""
+    parts: dict[tuple[tuple[int, str], str], dict[str, float]] = {}
+    for note in notes:
+        found = parts.setdefault(((note["case"], note["tool"]), note["said"]), {})
+        for name, value in note.get("total", {}).items():
+            found[name] = found.get(name, 0) + value
+        for name, value in note.get("most", {}).items():
+            found[name] = max(found.get(name, 0), value)
+    return [(key, words.format_map(found) if found else words) for (key, words), found in parts.items()]
+
+
 def report(figures: Path, size: str) -> str:
     """Return the document; a case that no test noted anything of says so."""
     said: dict[tuple[int, str], dict[str, None]] = defaultdict(dict)
-    for line in figures.read_text().splitlines():
-        found = json.loads(line)
-        said[found["case"], found["tool"]][str(found["said"]).replace("|", "\\|")] = None
+    for (case, tool), words in told(map(json.loads, figures.read_text().splitlines())):
+        said[case, tool][words.replace("|", "\\|")] = None
     version = subprocess.run(["skopeo", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     rows = []
     for number, case in CASES.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from support.command import tree
 from support.stepping import fail, forked, kill
+from support.zygote import load
 
 
 def leftovers(work: Path) -> list[str]:
@@ -15,6 +16,7 @@ def leftovers(work: Path) -> list[str]:
 
 def sweep(work: Path, kind: str, every: int, words: list[str]) -> dict[str, object]:
     """Sweep a run of ``words`` in a copy of ``work``, from the first step to the last."""
+    load()
     calm = work.parent / "calm"
     shutil.copytree(work, calm)
     code, steps = forked(str(calm), words)

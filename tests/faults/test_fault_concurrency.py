@@ -18,7 +18,9 @@ from support.images import make_base, make_image, write_layout
 from support.registry_server import RegistryServer, made_image, push_image, running
 from transship.pipeline.digest import Digest
 
-WRITERS = 20 if FULL else 8
+WRITERS = 20
+OF_ONE = WRITERS if FULL else 8
+"""How many replace one image."""
 BASE = make_base("shared", 1, 50_000)
 IMAGES = {f"v{n}": make_image(n, layers=1, base_layers=BASE) for n in range(WRITERS)}
 
@@ -54,8 +56,8 @@ def test_38_all_who_write_into_one_layout_at_once_are_in_it(tmp_path: Path, layo
 
 @pytest.mark.parametrize("to", ["docker-archive:out.tar:x:v1", "oci-archive:out.tar:v1", "dir:out"])
 def test_38_of_those_who_replace_one_image_at_once_one_is_there_whole(tmp_path: Path, layout: Path, to: str) -> None:
-    ended = copied_at_once(tmp_path, [(f"oci:{layout}:{name}", to) for name in IMAGES])
-    figure(38, f"{to.partition(':')[0]}: one whole, {sum(code != 0 for code, _ in ended)} of {WRITERS} said an error")
+    ended = copied_at_once(tmp_path, [(f"oci:{layout}:{name}", to) for name in list(IMAGES)[:OF_ONE]])
+    figure(38, f"{to.partition(':')[0]}: one whole, {sum(code != 0 for code, _ in ended)} of {OF_ONE} said an error")
     assert any(code == 0 for code, _ in ended)
     assert all(text.startswith("transship: ") for code, text in ended if code)
     assert command(tmp_path, "verify", to).returncode == 0
@@ -66,9 +68,9 @@ def test_38_one_tag_ends_on_one_of_the_images_that_were_pushed_to_it(
     tmp_path: Path, layout: Path, server: RegistryServer
 ) -> None:
     to = f"docker://{server.name}/tagged:v1"
-    ended = copied_at_once(tmp_path, [(f"oci:{layout}:{name}", to) for name in IMAGES])
+    ended = copied_at_once(tmp_path, [(f"oci:{layout}:{name}", to) for name in list(IMAGES)[:OF_ONE]])
     # Who reads the tag back while another has just moved it says so.
-    figure(38, f"one tag: one whole, {sum(code != 0 for code, _ in ended)} of {WRITERS} say that another was faster")
+    figure(38, f"one tag: one whole, {sum(code != 0 for code, _ in ended)} of {OF_ONE} say that another was faster")
     assert any(code == 0 for code, _ in ended)
     assert all(text.startswith("transship: ") for code, text in ended if code)
     assert command(tmp_path, "verify", "--tls-verify=false", to).returncode == 0

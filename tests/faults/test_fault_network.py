@@ -17,7 +17,7 @@ import pytest
 from support.command import command, tree
 from support.fault_job import IN_FLIGHT, LARGE, QUICK, RUN, leftovers, noise, skopeo, write_batch
 from support.fault_proxy import Do, FaultProxy, Rule, faulty
-from support.figures import figure, megabytes
+from support.figures import FULL, figure, megabytes
 from support.registry_server import RegistryServer, made_image, push_image, running
 from transship.pipeline.digest import Digest
 
@@ -204,8 +204,9 @@ def test_11_what_stands_still_or_crawls_is_left_and_asked_again(
 
 def test_11_a_blob_may_be_given_a_time_in_all_and_goes_on_by_the_next_request(tmp_path: Path, held: Held) -> None:
     work = tmp_path / "work"
-    with faulty(held.server.port, held.get("throttle", 2, bps=held.size // 4)) as proxy:
-        patience = {**QUICK, "blob-timeout": 1}
+    seconds = 20 if FULL else 1
+    with faulty(held.server.port, held.get("throttle", 2, bps=held.size // (4 * seconds))) as proxy:
+        patience = {**QUICK, "blob-timeout": seconds}
         write_batch(work, [f"docker://{proxy.name}/{IMAGE}"], ["oci:out:x"], proxy.name, patience)
         done = command(work, *RUN)
         assert (done.returncode, done.stderr) == (0, "")

@@ -36,7 +36,7 @@ def test_a_run_that_ends_or_fails_at_any_step_is_completed_by_the_same_command(
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'path'}"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=3600 if FULL else 280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -133,7 +133,7 @@ def test_15_a_registry_that_is_started_again_in_the_middle_of_a_push_gets_all_of
         second = opened.enter_context(running(pushed.server.log.parent))
         proxy.upstream = second.port
         proxy.rules.clear()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         figure(
             15, f"registry restarted: exit {process.returncode}, {megabytes(proxy.up)} of {megabytes(pushed.size)} sent"
         )

@@ -18,6 +18,11 @@ WINDOW = b"\x28\xb5\x2f\xfd\x00\xa8" + ((1 << 17) << 3 | 0b011).to_bytes(3, "lit
 DESTINATIONS = ("docker-archive:out", "oci:out:x", "dir:out", "oci-archive:out")
 
 
+@pytest.fixture(autouse=True)
+def case(place: Place) -> None:
+    place.case = 36
+
+
 @pytest.fixture(scope="module")
 def bombs() -> dict[str, bytes]:
     def zeros() -> bytes:

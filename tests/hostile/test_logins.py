@@ -15,6 +15,7 @@ import pytest
 from hostile.conftest import Build
 from support.clients import ALICE, client
 from support.command import command
+from support.figures import figure, tally
 from support.hostile import Reply, Seen, ranged, serving
 from support.hostile_world import BASIC, IMAGE, PASSWORD, USER, Script
 from support.images import make_image
@@ -55,6 +56,7 @@ def test_case_41_tokens_that_end_before_they_say_are_renewed_in_mid_job(forks: Z
     with serving(script) as registry:
         words = ("--src-tls-verify=false", "--retry-times=0", f"docker://{registry.name}/app:v1", "dir:out")
         done = forks.run(tmp_path, "copy", *words)
+    figure(41, f"tokens of {TOKENS_LAST} s that claim 300 s, 14 layers: exit {done.code}, {len(given)} tokens")
     assert done.code == 0, done.err
     assert len(given) >= 2
 
@@ -80,6 +82,7 @@ def test_case_42_a_wrong_password_is_tried_once_for_twenty_images(forks: Zygote,
         batch(tmp_path, registry.name, MANY)
         done = forks.run(tmp_path, "run", "b.json")
     assert done.code == 1
+    figure(42, f"wrong password, {kind}, {MANY} images: exit 1, {len(tried)} refused login")
     assert f"login refused for user '{USER}'" in done.err
     assert len(tried) == 1
 
@@ -124,6 +127,7 @@ def test_case_42_a_password_revoked_in_mid_job_is_refused_twice_at_most(forks: Z
         batch(tmp_path, registry.name, MANY)
         done = forks.run(tmp_path, "run", "b.json")
     assert done.code == 1
+    figure(42, f"revoked after 5 of {MANY} images: exit 1, 5 done, {logins.count(False)} refused logins")
     assert "5 images verified, 15 not" in done.out, done.out + done.err
     assert 1 <= logins.count(False) <= 2
 
@@ -135,10 +139,12 @@ def test_case_42_one_repository_that_is_forbidden_stops_no_other(forks: Zygote, 
         batch(tmp_path, registry.name, MANY)
         done = forks.run(tmp_path, "run", "b.json")
     assert done.code == 1
+    figure(42, f"403 on one repository of {MANY}: exit 1, {MANY - 1} done")
     assert f"{MANY - 1} images verified, 1 not" in done.out
     assert [line for line in done.err.splitlines() if "403" in line]
 
 
+HELPED = "{ways:.0f} ways, 3 images each: exit 1, helper named and asked once, at most {took:.0f} s"
 HELPERS = {
     "slow": ("sleep 600", "gave no answer in"),
     "leaves a process": ("setsid sleep 60 & exit 0", "gave no answer in"),
@@ -167,9 +173,11 @@ def test_case_43_a_helper_that_misbehaves_is_named_and_asked_once(forks: Zygote,
     assert done.code == 1
     assert "docker-credential-odd" in done.err
     assert says in done.err
+    took = time.monotonic() - began
+    tally(43, HELPED, {"ways": 1}, {"took": took})
     assert (tmp_path / "asked").read_text() == "\n"
     # Its ten seconds once, and not once an image; far from three times that on a busy machine.
-    assert time.monotonic() - began < 29
+    assert took < 29
 
 
 def test_case_44_an_auth_file_is_for_its_owner_alone_and_loses_nobody(forks: Zygote, tmp_path: Path) -> None:
@@ -185,6 +193,8 @@ def test_case_44_an_auth_file_is_for_its_owner_alone_and_loses_nobody(forks: Zyg
         finally:
             os.umask(old)
     assert codes == [0] * 10
+    kept = len(json.loads(real.read_text())["auths"])
+    figure(44, f"{kept} of 10 logins kept, mode {stat.S_IMODE(real.stat().st_mode):04o}")
     assert sorted(json.loads(real.read_text())["auths"]) == sorted(names)
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
     for folder in (tmp_path / "deep", tmp_path / "deep/er"):
@@ -204,6 +214,7 @@ def logged_in(folder: Path, *words: str) -> int:
 
 
 CANARY = "c4n4ry5ecret"
+FOUND = "{hits:.0f} hits in what {commands:.0f} commands print and in {files:.0f} files that they leave"
 
 
 @pytest.mark.parametrize("fault", ["none", "login", "manifest", "blob", "crash"])
@@ -254,11 +265,14 @@ def test_case_45_a_secret_is_in_no_file_message_or_argument(forks: Zygote, tmp_p
         ]
         for words in commands[5:6] if fault == "crash" else commands:
             done = forks.run(tmp_path, *words, HTTPS_PROXY=proxy, HTTP_PROXY=proxy)
-            for secret in secrets:
-                assert secret not in done.out + done.err, (words, done.out, done.err)
+            said = [secret for secret in secrets if secret in done.out + done.err]
+            tally(45, FOUND, {"commands": 1, "files": 0, "hits": len(said)})
+            assert said == [], (words, done.out, done.err)
     for path in tmp_path.rglob("*"):
         raw = path.read_bytes() if path.is_file() and path.name != "auth.json" else b""
-        assert not [secret for secret in secrets if secret.encode() in raw or secret in str(path)], path
+        hits = [secret for secret in secrets if secret.encode() in raw or secret in str(path)]
+        tally(45, FOUND, {"commands": 0, "files": 1, "hits": len(hits)})
+        assert hits == [], path
 
 
 def image(registry: str) -> str:

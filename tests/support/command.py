@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from support.figures import FULL
+
 _ROOT = Path(__file__).resolve().parents[1] / "path"
 ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
 
@@ -33,7 +35,7 @@ def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
 def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run the command in ``folder`` to its end."""
     process = begin(folder, *words)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600 if FULL else 60)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 

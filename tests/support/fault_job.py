@@ -18,12 +18,12 @@ IN_FLIGHT = 4 << 20
 QUICK: Mapping[str, float] = {
     "first-wait": 0.05,
     "longest-wait": 0.2,
-    "answer-timeout": 5,
-    "idle-timeout": 5,
+    "answer-timeout": 60 if FULL else 5,
+    "idle-timeout": 60 if FULL else 5,
     "longest-retry-after": 1,
 }
 RUN = ("run", "batch.yaml", "--progress", "none")
-_PEER_SECONDS = 20
+_PEER_SECONDS = 60 if FULL else 20
 
 
 def noise(seed: int, size: int) -> bytes:

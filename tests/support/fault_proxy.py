@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from support.figures import FULL
 from support.listening import listening
 
 _PIECE = 64 << 10
@@ -251,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def reset(self) -> None:
         # What is still on its way out would be dropped with the connection: let it arrive.
-        time.sleep(0.02)
+        time.sleep(0.1 if FULL else 0.02)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.finish_here()
 

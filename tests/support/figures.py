@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 REPORT = os.environ.get("TRANSSHIP_FIGURES", "")
@@ -12,9 +13,21 @@ FULL = os.environ.get("TRANSSHIP_FULL", "") == "1"
 
 def figure(case: int, said: str, tool: str = "transship") -> None:
     """Note what ``tool`` came to in ``case``; several notes of one case are all shown, in order."""
+    _note({"case": case, "tool": tool, "said": said})
+
+
+def tally(case: int, said: str, total: Mapping[str, float], most: Mapping[str, float] | None = None) -> None:
+    """Note a part of a figure that many tests come to together: of ``total`` the sum is shown, of ``most`` the largest.
+
+    ``said`` is what is shown, a format of these names; notes of the same case and words are one figure.
+    """
+    _note({"case": case, "tool": "transship", "said": said, "total": dict(total), "most": dict(most or {})})
+
+
+def _note(document: Mapping[str, object]) -> None:
     if REPORT:
         with Path(REPORT).open("a") as stream:
-            stream.write(json.dumps({"case": case, "tool": tool, "said": said}) + "\n")
+            stream.write(json.dumps(document) + "\n")
 
 
 def megabytes(count: int) -> str:

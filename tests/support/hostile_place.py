@@ -1,10 +1,17 @@
 """A folder with a sentinel beside what is read, for hostile archives, layouts and folders."""
 
+import time
 from pathlib import Path
 
 from support.command import tree
+from support.figures import tally
 from support.hostile_world import MOST_MEMORY
 from support.zygote import Done, Zygote
+
+_MET = (
+    "{commands:.0f} commands: {touched:.0f} files outside the destination touched, "
+    "at most {above:.0f} MiB above an idle process, {took:.1f} s"
+)
 
 
 class Place:
@@ -13,17 +20,28 @@ class Place:
     def __init__(self, folder: Path, forks: Zygote) -> None:
         self.folder = folder
         self.forks = forks
+        self.case = 34
         (folder / "sentinel").mkdir()
         (folder / "sentinel/letter").write_text("dear all\n")
         self.outside = folder / "sentinel/letter"
 
     def run(self, *words: str, may_change: tuple[str, ...] = ("out",), **environ: str) -> Done:
         before = self._but(may_change)
+        begun = time.monotonic()
         done = self.forks.run(self.folder, *words, seconds=60, **environ)
-        assert self._but(may_change) == before
+        took, above = time.monotonic() - begun, done.memory - self.forks.idle
+        after = self._but(may_change)
+        touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        tally(
+            self.case,
+            _MET,
+            {"commands": 1, "touched": len(touched)},
+            {"above": above / (1 << 20), "took": took},
+        )
+        assert touched == set()
         assert "Traceback" not in done.err
         assert done.code in (0, 1, 2), done.err
-        assert done.memory - self.forks.idle <= MOST_MEMORY
+        assert above <= MOST_MEMORY
         return done
 
     def refused(self, source: str, says: str) -> None:

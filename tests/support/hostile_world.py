@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.command import tree
+from support.figures import tally
 from support.hostile import Hostile, Reply, Seen, ranged, serving
 from support.images import ImageBytes, make_image
 from support.zygote import Done, Zygote
@@ -26,6 +27,8 @@ IMAGE = make_image("hostile", docker=False)
 COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "verify", "delete")
 READ = ("copy", "inspect", "sync", "run", "verify")
 """Commands that read manifests."""
+_MET = "{commands:.0f} commands: at most {above:.0f} MiB above an idle process, {read:.1f} MiB sent to one"
+_SINK = "{requests:.0f} requests at the recording sink, {leaks:.0f} with credentials"
 _TRACE = re.compile(r"Traceback|^\s+File ", re.MULTILINE)
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -79,6 +82,7 @@ class World:
     folder: Path
     registry: Hostile
     sink: Hostile
+    counted: int = 0
 
     def run(self, command: str, repository: str = "app", *, extra: tuple[str, ...] = ()) -> Done:
         """Run a command on ``repository`` with the password for the registry at hand; nothing else may change."""
@@ -125,18 +129,17 @@ class World:
         assert PASSWORD not in said
         assert BASIC.split()[1] not in said
         above = done.memory - self.zygote.idle
+        tally(33, _MET, {"commands": 1}, {"above": above / (1 << 20), "read": self.registry.sent / (1 << 20)})
         assert above <= MOST_MEMORY, f"{above >> 20} MiB more than an idle process"
         assert self.registry.sent <= MOST_READ, f"{self.registry.sent >> 20} MiB read"
         self.nothing_left()
 
     def nothing_left(self) -> None:
         """Hold that no request at the sink had a secret in it."""
+        new, self.counted = self.sink.seen[self.counted :], len(self.sink.seen)
+        tally(46, _SINK, {"requests": len(new), "leaks": sum(carries_secret(seen) for seen in new)})
         for seen in self.sink.seen:
-            everything = f"{seen.target} {seen.headers} {seen.body[:10000]!r}"
-            assert "authorization" not in seen.headers, everything
-            assert "cookie" not in seen.headers, everything
-            assert PASSWORD not in everything
-            assert BASIC.split()[1] not in everything
+            assert not carries_secret(seen), seen
 
     def refused(self, command: str, says: str, repository: str = "app") -> Done:
         """Run; expect a failure told in one line that says ``says``, and no image at the destination."""
@@ -149,6 +152,13 @@ class World:
             assert lines[0].startswith("transship: ")
         assert not list((self.folder / "work").rglob("out*/**/manifest.json")), "half an image at the destination"
         return done
+
+
+def carries_secret(seen: Seen) -> bool:
+    """Say whether a request has a credential in it, by a header or anywhere in its words."""
+    everything = f"{seen.target} {seen.headers} {seen.body[:10000]!r}"
+    by_header = "authorization" in seen.headers or "cookie" in seen.headers
+    return by_header or PASSWORD in everything or BASIC.split()[1] in everything
 
 
 @contextlib.contextmanager

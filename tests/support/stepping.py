@@ -60,6 +60,8 @@ def forked(folder: str, words: list[str], k: int = 0, act: Callable[[], None] = 
             sink = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
+            # Processes end here, no power does: what the system holds of a file is what the next one reads.
+            os.sync = os.fsync = lambda *_: None  # type: ignore[assignment]
             count = step(k, act, folder)
             code = main(words)
             os.write(writing, str(count()).encode())

@@ -97,11 +97,16 @@ def _child(asked: Mapping[str, object], out: int, err: int) -> None:
         os._exit(code)
 
 
-def _serve() -> None:
+def load() -> None:
+    """Load what the commands need, so that no fork has to."""
     for name in _LOADED:
         importlib.import_module(f"transship.pipeline.cli.{name}")
     for name in ("luigi", "yaml", "jsonschema", "transship.tasks.run", "transship.pipeline.batch", "pyzstd", "isal"):
         importlib.import_module(name)
+
+
+def _serve() -> None:
+    load()
     for line in sys.stdin:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             child = os.fork()
