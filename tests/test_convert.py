@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.images import make_image, make_index, make_multi
+from support.kinds import with_config
 from transship import schemas
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.image import build_manifest, plan_image
@@ -142,6 +143,8 @@ def test_a_layer_that_is_not_its_diff_id_is_refused(tmp_path):
 
 def test_strict_config_names_every_field_it_drops(tmp_path):
     image = make_image("strict", healthcheck=True)
+    rootfs = json.loads(image.config)["rootfs"]
+    image = with_config(image, rootfs={**rootfs, "base_layer": "windows"})
     store, root = stored(tmp_path, image)
     made = convert(store, Selection(root), Shape("oci", config="strict"))
     assert made.losses == (
@@ -149,9 +152,11 @@ def test_strict_config_names_every_field_it_drops(tmp_path):
         "config config OnBuild",
         "config container",
         "config docker_version",
+        "config rootfs base_layer",
     )
     config = json.loads(store.read(load(store, made.root).config))
     assert set(config) == {"architecture", "os", "created", "config", "rootfs", "history"}
+    assert config["rootfs"] == rootfs
     schemas.validate("image-config", config, "made")
 
 

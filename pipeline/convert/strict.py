@@ -30,6 +30,7 @@ _CONFIG: Final = (
     "StopSignal",
     "ArgsEscaped",
 )
+_ROOTFS: Final = ("type", "diff_ids")
 _HISTORY: Final = ("created", "author", "created_by", "comment", "empty_layer")
 
 
@@ -37,9 +38,10 @@ def strict_config(config: ImageConfig) -> tuple[bytes, tuple[str, ...]]:
     """Return the strict config's bytes and the names of the fields dropped, sorted; unchanged bytes if none."""
     dropped: list[str] = []
     made = _only(config.document, _TOP, "config", dropped)
-    inner = made.get("config")
-    if isinstance(inner, dict):
-        made["config"] = _only(inner, _CONFIG, "config config", dropped)
+    for key, allowed in (("config", _CONFIG), ("rootfs", _ROOTFS)):
+        inner = made.get(key)
+        if isinstance(inner, dict):
+            made[key] = _only(inner, allowed, f"config {key}", dropped)
     history = made.get("history")
     if isinstance(history, list):
         made["history"] = [

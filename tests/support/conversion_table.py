@@ -242,7 +242,7 @@ def _config_table() -> str:
     document: dict[str, object] = dict.fromkeys(_CONFIG, "x")
     document |= {
         "config": dict.fromkeys(_RUN, "x"),
-        "rootfs": {"type": "layers", "diff_ids": []},
+        "rootfs": {"type": "layers", "diff_ids": [], "(unknown)": "x"},
         "history": [dict.fromkeys(_STEP, "x")],
         "os.features": ["x"],
     }
@@ -257,6 +257,7 @@ def _config_table() -> str:
         for place, said, kept in (
             ("the config", _CONFIG, made),
             ("its `config`", _RUN, made["config"]),
+            ("its `rootfs`", ["type", "diff_ids", "(unknown)"], made["rootfs"]),
             ("each `history`", _STEP, made["history"][0]),
         )
     ]
