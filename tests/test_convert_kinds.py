@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.command import command
-from support.images import DOCKER_LIST, DOCKER_MANIFEST, ImageBytes, make_image, make_layer
+from support.images import DOCKER_LIST, DOCKER_MANIFEST, OCI_MANIFEST, ImageBytes, make_image, make_layer
 from support.kinds import ARTIFACTS, KINDS, nested, pointer, remade, with_config, write_folder
 from support.peers import ours, skopeo
 from transship.pipeline.convert.shape import Shape
@@ -73,6 +73,48 @@ def test_every_docker_kind_comes_back_from_oci(tmp_path: Path, kind: str) -> Non
     back = convert(store, Selection(there.root), Shape("docker"))
     assert load(store, back.root).raw == image.manifest_raw
     assert there.losses == back.losses == ()
+
+
+def mixed(docker: bool) -> ImageBytes:
+    """Return an image whose manifest is of one format and calls config and layers by the other's names."""
+    image = make_image("mixed", 2, docker=not docker)
+    return remade(image, {**image.document, "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST})
+
+
+@pytest.mark.parametrize(("docker", "own", "other"), [(True, "v2s2", "oci"), (False, "oci", "v2s2")])
+def test_a_manifest_with_the_other_formats_names_keeps_its_bytes_and_is_converted_whole(
+    tmp_path: Path, docker: bool, own: str, other: str
+) -> None:
+    image = mixed(docker)
+    write_folder(tmp_path / "in", image)
+    for n, words in enumerate(((), ("--format", own))):
+        ours(tmp_path, "copy", *words, "dir:in", f"dir:kept{n}")
+        assert (tmp_path / f"kept{n}/manifest.json").read_bytes() == image.manifest_raw
+    ours(tmp_path, "copy", "--reversible", "--format", other, "dir:in", "dir:out")
+    [made] = view(tmp_path / "out")
+    kinds = {made["mediaType"], made["config"]["mediaType"], *(layer["mediaType"] for layer in made["layers"])}
+    assert {kind.split(".")[1] for kind in kinds} == {"oci" if docker else "docker"}
+    if docker:
+        ours(tmp_path, "copy", "--format", "v2s2", "dir:out", "dir:back")
+        assert (tmp_path / "back/manifest.json").read_bytes() == image.manifest_raw
+
+
+@pytest.mark.parametrize("name", ["application/octet-stream", "application/json", "text/html", ""])
+def test_a_config_that_old_registries_misnamed_is_converted_and_comes_back(tmp_path: Path, name: str) -> None:
+    image = make_image("misnamed", 2)
+    document: dict[str, Any] = dict(image.document)
+    document["config"]["mediaType"] = name
+    image = remade(image, document)
+    write_folder(tmp_path / "in", image)
+    ours(tmp_path, "copy", "dir:in", "dir:kept")
+    ours(tmp_path, "copy", "--reversible", "dir:in", "oci:out:v1")
+    made = json.loads(skopeo(tmp_path, "inspect", "--raw", "oci:out:v1"))
+    assert made["config"] == {**document["config"], "mediaType": "application/vnd.oci.image.config.v1+json"}
+    ours(tmp_path, "copy", "--format", "v2s2", "oci:out:v1", "dir:back")
+    for there in ("kept", "back"):
+        assert (tmp_path / there / "manifest.json").read_bytes() == image.manifest_raw
+    ours(tmp_path, "copy", "dir:in", "docker-archive:out.tar:a/b:v1")
+    assert json.loads(skopeo(tmp_path, "inspect", "docker-archive:out.tar"))["Labels"] == {"seed": "misnamed"}
 
 
 def test_an_index_in_an_index_is_converted_where_skopeo_gives_up(tmp_path: Path) -> None:

@@ -102,7 +102,17 @@ def test_repacked_layers_leave_no_original_behind_and_are_a_loss_where_it_was_as
     assert "annotations" not in json.loads(load(store, made.root).raw)
     there = convert(store, Selection(root), THERE)
     later = convert(store, Selection(there.root), Shape("oci", layers=Compression.ZSTD))
+    assert later.losses == made.losses
     assert "annotations" not in json.loads(load(store, later.root).raw)
+
+
+def test_the_original_comes_back_where_a_compression_is_asked_for_that_its_layers_have(tmp_path):
+    image = make_image("asked")
+    store, root = stored(tmp_path, image)
+    _, back = both_ways(store, root, back=Shape("docker", layers=Compression.GZIP))
+    assert (back.root.digest, back.losses) == (image.digest, ())
+    _, made = both_ways(store, root, back=Shape("docker", layers=Compression.NONE))
+    assert made.root.digest != image.digest
 
 
 def test_an_original_too_large_for_an_annotation_is_a_loss(tmp_path):

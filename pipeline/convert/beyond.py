@@ -1,4 +1,4 @@
-"""What stands in a manifest or index that Docker's formats have no place for.
+"""What stands in a manifest or index that Docker's formats have no place for, or that speaks of bytes that go.
 
 Sources: Docker "Image Manifest Version 2, Schema 2"; OCI image-spec manifest.md, image-index.md, descriptor.md.
 """
@@ -9,12 +9,15 @@ from typing import Final
 from transship.pipeline.convert.original import ORIGINAL
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, Object
+from transship.pipeline.manifest.media_types import FOREIGN
 from transship.pipeline.manifest.views import Image, Index
 
 IMAGE_FIELDS: Final = frozenset({"schemaVersion", "mediaType", "config", "layers"})
 LIST_FIELDS: Final = frozenset({"schemaVersion", "mediaType", "manifests"})
 BLOB_FIELDS: Final = frozenset({"mediaType", "digest", "size", "urls"})
 ENTRY_FIELDS: Final = BLOB_FIELDS | {"platform"}
+OF_BYTES: Final = ("data", "urls")
+"""Fields of a descriptor that lead to its bytes, and to no others."""
 
 
 def beyond_image(image: Image) -> dict[str, Json]:
@@ -27,6 +30,17 @@ def beyond_list(index: Index, kept: Iterable[Descriptor]) -> dict[str, Json]:
     """Return each field of ``index`` and of its entries ``kept`` that a Docker list does not hold, by its place."""
     places = [(f"manifests[{entry.digest}]", entry) for entry in kept]
     return _top("index", index.document, LIST_FIELDS) | _below(places, ENTRY_FIELDS)
+
+
+def stale(place: str, old: Descriptor, new: Descriptor) -> tuple[str, ...]:
+    """Return the fields of ``old``, at ``place``, that do not lead to the bytes of ``new``, which takes its place.
+
+    A foreign layer whose bytes were fetched has no need of its URLs any more.
+    """
+    if old.digest == new.digest:
+        return ()
+    needed = OF_BYTES[:1] if old.media_type in FOREIGN else OF_BYTES
+    return tuple(f"{place} {key}" for key in needed if _says((old.document or {}).get(key)))
 
 
 def losses(beyond: Mapping[str, Json], restored: Mapping[str, Json]) -> tuple[str, ...]:

@@ -3,13 +3,12 @@
 Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2".
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from transship.pipeline.chunked.annotations import carried, table_of
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert import original
-from transship.pipeline.convert.beyond import BLOB_FIELDS, IMAGE_FIELDS, beyond_image, losses
+from transship.pipeline.convert.beyond import BLOB_FIELDS, IMAGE_FIELDS, OF_BYTES, beyond_image, losses, stale
 from transship.pipeline.convert.layers import no_zstd, packed_so, packed_type
 from transship.pipeline.convert.shape import Manifests, Shape
 from transship.pipeline.digest import Digest
@@ -17,9 +16,11 @@ from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
 from transship.pipeline.manifest.media_types import (
+    DOCKER_CONFIG,
     DOCKER_MANIFEST,
     FOREIGN,
     LAYERS,
+    OCI_CONFIG,
     OCI_MANIFEST,
     UNCOMPRESSED,
     ZSTD,
@@ -28,9 +29,6 @@ from transship.pipeline.manifest.media_types import (
     to_oci,
 )
 from transship.pipeline.manifest.views import Image
-
-_OF_BYTES: Final = frozenset({"data", "urls"})
-"""Fields of a descriptor that lead to its bytes, and to no others."""
 
 
 class LayerPlan(NamedTuple):
@@ -102,7 +100,7 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
     target = _target(image, shape.manifests)
     oci, same_format = target == OCI_MANIFEST, target == image.media_type
     strict = shape.config == "strict"
-    if not oci and not same_format and shape.layers is None and not strict:
+    if not oci and not same_format and not strict and _stay(image, shape):
         found = original.original_image(image, image.config, image.layers)
         if found:
             back = tuple(
@@ -110,7 +108,6 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
             )
             lost += losses(beyond_image(image), beyond_image(found))
             return ImagePlan(image, target, found.config.media_type, False, back, lost, found)
-    mapped: Callable[[MediaType], MediaType] = to_oci if oci else to_docker
     layers = tuple(_plan_layer(layer, shape, oci, same_format) for layer in image.layers)
     lost += tuple(
         f"layers[{n}] table of contents: {table_of(plan.source.annotations)}"
@@ -122,9 +119,20 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
     reversible = shape.reversible and oci and not same_format
     if reversible:
         lost += original.too_large(image.raw, "manifest")
-        if any(layer.repack for layer in layers):
-            lost += ("manifest bytes: its layers are repacked, so that no way leads back to them",)
-    return ImagePlan(image, target, mapped(image.config.media_type), strict, layers, lost, reversible=reversible)
+    if (reversible or (oci and original.ORIGINAL in image.annotations)) and any(layer.repack for layer in layers):
+        lost += ("manifest bytes: its layers are repacked, so that no way leads back to them",)
+    # A manifest that keeps its format keeps what it calls its config, were it the other format's word.
+    config_type = image.config.media_type if same_format else OCI_CONFIG if oci else DOCKER_CONFIG
+    return ImagePlan(image, target, config_type, strict, layers, lost, reversible=reversible)
+
+
+def _stay(image: Image, shape: Shape) -> bool:
+    """Say whether no layer of ``image`` is repacked for ``shape``, by what their descriptors say."""
+    wanted = shape.layers
+    if wanted is None:
+        return True
+    packed = all(layer.media_type in LAYERS and packed_so(layer, wanted) for layer in image.layers)
+    return packed and not shape.force
 
 
 def _artifact(image: Image, foreign: MediaType, shape: Shape) -> ImagePlan:
@@ -158,6 +166,14 @@ def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor
     return dump(made)
 
 
+def stale_fields(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...]) -> tuple[str, ...]:
+    """Return what `build_manifest` of the same drops as it spoke of the bytes of before."""
+    lost = stale("config descriptor", plan.image.config, config)
+    for n, (old, new) in enumerate(zip(plan.image.layers, layers, strict=True)):
+        lost += stale(f"layers[{n}]", old, new)
+    return lost
+
+
 def _target(image: Image, manifests: Manifests) -> MediaType:
     # v2s1 is made of what v2s2 would be.
     made = {"keep": image.media_type, "oci": OCI_MANIFEST, "docker": DOCKER_MANIFEST, "v2s1": DOCKER_MANIFEST}
@@ -185,7 +201,7 @@ def _pointing(old: Descriptor, new: Descriptor, all_fields: bool) -> Json:
     made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
     same = new.digest == old.digest
     for key, value in (old.document or {}).items():
-        if key not in made and (all_fields or key in BLOB_FIELDS) and (same or key not in _OF_BYTES):
+        if key not in made and (all_fields or key in BLOB_FIELDS) and (same or key not in OF_BYTES):
             made[key] = value
     if all_fields and not same:
         said: Object = {**carried(old.annotations, new.annotations)}

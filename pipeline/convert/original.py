@@ -48,7 +48,9 @@ def original_image(image: Image, config: Descriptor, layers: tuple[Descriptor, .
     found = _original(image.annotations)
     if not isinstance(found, Image) or found.media_type != DOCKER_MANIFEST or len(found.layers) != len(layers):
         return None
-    same = all(_same_blob(old, new) for old, new in zip(found.blobs, (config, *layers), strict=True))
+    # What the config is called may be what only Docker takes for one.
+    same = found.is_image and (found.config.digest, found.config.size) == (config.digest, config.size)
+    same = same and all(_same_blob(old, new) for old, new in zip(found.layers, layers, strict=True))
     return found if same else None
 
 

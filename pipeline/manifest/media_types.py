@@ -37,6 +37,11 @@ SCHEMA1: Final = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 MANIFESTS: Final = INDEXES | IMAGES | SCHEMA1
 OCI_MANIFESTS: Final = frozenset({OCI_INDEX, OCI_MANIFEST})
 IMAGE_CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+OLD_CONFIGS: Final = frozenset({"application/octet-stream", "application/json", "text/html", ""})
+"""What configs of Docker images are called in registries that took Docker 1.10's pushes; Docker takes them for images.
+
+Source: docker/docker, distribution/registry.go, "Handle unexpected values".
+"""
 
 _PAIRS: Final = (
     (DOCKER_LIST, OCI_INDEX),

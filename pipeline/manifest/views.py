@@ -24,6 +24,7 @@ from transship.pipeline.manifest.media_types import (
     MANIFESTS,
     OCI_INDEX,
     OCI_MANIFEST,
+    OLD_CONFIGS,
     SCHEMA1,
     MediaType,
 )
@@ -67,7 +68,8 @@ class Image(NamedTuple):
     @property
     def is_image(self) -> bool:
         """False for an artifact (chart, signature, SBOM): copied as it is, never converted."""
-        return self.config.media_type in IMAGE_CONFIGS
+        kind = self.config.media_type
+        return kind in IMAGE_CONFIGS or (self.media_type == DOCKER_MANIFEST and kind in OLD_CONFIGS)
 
     @property
     def foreign_type(self) -> MediaType | None:
