@@ -13,7 +13,7 @@ from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
 from transship.pipeline.compression import Compression, Reader
 from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, digest_lost, plan_image
-from transship.pipeline.convert.index import rebuild_index
+from transship.pipeline.convert.index import rebuild_index, untied_subjects
 from transship.pipeline.convert.layers import compression_of
 from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
@@ -198,6 +198,7 @@ class _Converter:
         self._tables: dict[Digest, str] = {}
 
     def run(self) -> Conversion:
+        subjects: dict[Digest, Descriptor | None] = {}
         for descriptor, manifest in tree.manifests(self._store, self._selection):
             if isinstance(manifest, Schema1) and keeps_schema1(self._shape):
                 continue
@@ -206,7 +207,9 @@ class _Converter:
             )
             named = parse(raw, media_type).digest if media_type in SCHEMA1 else None
             self._note("manifest", descriptor, self._store.put(raw, media_type, named))
+            subjects[descriptor.digest] = None if isinstance(manifest, Schema1) else manifest.subject
         root = self._changed.get(self._selection.root.digest, self._selection.root)
+        self._losses += untied_subjects(subjects, self._changed)
         losses = tuple(dict.fromkeys(self._losses))
         refuse_losses(self._shape, losses)
         return Conversion(root, tuple(self._changes), losses)
@@ -248,6 +251,7 @@ class _Converter:
             lost, raw = lowered(self._store, plan, config, layers, self._named)
             self._losses += lost
             return raw, DOCKER_SCHEMA1_SIGNED
+        self._losses += plan.stale(config, layers)
         return build_manifest(plan, config, layers), plan.media_type
 
     def _config(self, plan: ImagePlan) -> Descriptor:
@@ -266,7 +270,7 @@ class _Converter:
         return ImageConfig.parse(self._store.read(config), f"config {config.digest}")
 
     def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
-        repacked = self._repack(plan.layers, self._config_view(plan).diff_ids)
+        repacked = self._repack(plan, self._config_view(plan).diff_ids)
         made = []
         for number, layer in enumerate(plan.layers):
             table = self._tables.get(layer.source.digest)
@@ -278,14 +282,13 @@ class _Converter:
             made.append(new)
         return tuple(made)
 
-    def _repack(self, layers: tuple[LayerPlan, ...], diff_ids: tuple[Digest, ...]) -> dict[_Key, Descriptor]:
+    def _repack(self, plan: ImagePlan, diff_ids: tuple[Digest, ...]) -> dict[_Key, Descriptor]:
         """Repack each layer once, the largest first: begun last, it would end long after the others."""
         work = {
-            (layer.source.digest, layer.media_type): partial(self._repacked, layer, layer.repack, diff_id)
-            for layer, diff_id in zip(layers, diff_ids, strict=False)
-            if layer.repack
+            (layer.source.digest, layer.media_type): partial(self._repacked, layer, repack, diff_id)
+            for layer, repack, diff_id in plan.repacked(diff_ids)
         }
-        sizes = {layer.source.digest: layer.source.size for layer in layers}
+        sizes = {layer.source.digest: layer.source.size for layer in plan.layers}
         order = sorted(work, key=lambda key: -sizes[key[0]])
         if self._pool is None or len(order) == 1:
             return {key: work[key]() for key in order}

@@ -6,7 +6,8 @@ import tarfile
 
 import pytest
 
-from support.images import ImageBytes, make_image, write_layout
+from support.images import ImageBytes, make_image, make_layer, write_layout
+from support.kinds import with_config
 from test_chunked import packed, sample
 from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
@@ -86,6 +87,19 @@ def test_a_layer_that_is_not_what_the_config_says_is_named_with_both_digests(tmp
     assert main(["copy", *wish, f"oci:{tmp_path}/src:v1", f"oci:{tmp_path}/out:v1"]) == 1
     said = capsys.readouterr().err
     assert f"layer {image.layers[2].digest}: its tar is {right}, the config's diff ID says {wrong}" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_layer_that_is_there_twice_has_one_diff_id(tmp_path, wrong, capsys):
+    layer = make_layer("twice")
+    image = make_image("twice", 0, docker=False, base_layers=(layer, layer))
+    diff_ids = [str(layer.diff_id)] * 2
+    diff_ids[wrong] = "sha256:" + "0" * 64
+    write_layout(tmp_path / "src", {"v1": with_config(image, rootfs={"type": "layers", "diff_ids": diff_ids})})
+    wish = ("--dest-compress-format", "zstd")
+    assert main(["copy", *wish, f"oci:{tmp_path}/src:v1", f"oci:{tmp_path}/out:v1"]) == 1
+    assert f"layer {layer.digest}: the config gives it two diff IDs, " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

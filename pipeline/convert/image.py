@@ -3,6 +3,7 @@
 Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2".
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from transship.pipeline.chunked.annotations import carried, table_of
@@ -63,6 +64,28 @@ class ImagePlan(NamedTuple):
             and self.config_media_type == self.image.config.media_type
             and all(layer.repack is None and layer.media_type == layer.source.media_type for layer in self.layers)
         )
+
+    def repacked(self, diff_ids: tuple[Digest, ...]) -> Iterator[tuple[LayerPlan, Compression, Digest]]:
+        """Yield each layer that is repacked, how, and its diff ID.
+
+        Raises:
+            ContentError: one that is there twice is to have two diff IDs: its tar can have but one.
+        """
+        said: dict[Digest, Digest] = {}
+        for layer, diff_id in zip(self.layers, diff_ids, strict=False):
+            if layer.repack:
+                digest = layer.source.digest
+                other = said.setdefault(digest, diff_id)
+                if other != diff_id:
+                    raise ContentError(f"layer {digest}: the config gives it two diff IDs, {other} and {diff_id}")
+                yield layer, layer.repack, diff_id
+
+    def stale(self, config: Descriptor, layers: tuple[Descriptor, ...]) -> tuple[str, ...]:
+        """Return what `build_manifest` drops with this ``config`` and ``layers``, as it spoke of the bytes of before."""
+        lost = stale("config descriptor", self.image.config, config)
+        for n, (old, new) in enumerate(zip(self.image.layers, layers, strict=True)):
+            lost += stale(f"layers[{n}]", old, new)
+        return lost
 
 
 def plan_image(image: Image, shape: Shape) -> ImagePlan:
@@ -164,14 +187,6 @@ def build_manifest(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor
         same = all(old.digest == new.digest for old, new in zip(image.blobs, (config, *layers), strict=True))
         original.annotate(made, image.raw if plan.reversible else b"", same=same)
     return dump(made)
-
-
-def stale_fields(plan: ImagePlan, config: Descriptor, layers: tuple[Descriptor, ...]) -> tuple[str, ...]:
-    """Return what `build_manifest` of the same drops as it spoke of the bytes of before."""
-    lost = stale("config descriptor", plan.image.config, config)
-    for n, (old, new) in enumerate(zip(plan.image.layers, layers, strict=True)):
-        lost += stale(f"layers[{n}]", old, new)
-    return lost
 
 
 def _target(image: Image, manifests: Manifests) -> MediaType:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from transship.pipeline.compression.codecs import ZSTD_KINDS
 from transship.pipeline.convert import original
-from transship.pipeline.convert.beyond import ENTRY_FIELDS, LIST_FIELDS, beyond_list, losses
+from transship.pipeline.convert.beyond import ENTRY_FIELDS, LIST_FIELDS, OF_BYTES, beyond_list, losses, stale
 from transship.pipeline.convert.image import digest_lost
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
@@ -17,6 +18,10 @@ from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index
 
 _NONE: Final[Mapping[Digest, Platform]] = MappingProxyType({})
+_REFERENCE: Final = "vnd.docker.reference.digest"
+"""BuildKit's tie of an attestation to the image beside it. Source: its docs/attestations/attestation-storage.md."""
+_OF_ZSTD: Final = "io.github.containers.compression.zstd"
+"""By which containers-image finds the images whose layers are zstd."""
 
 
 def rebuild_index(
@@ -50,17 +55,36 @@ def rebuild_index(
     if shape.preserve:
         raise digest_lost(index.digest, index.media_type, media_type)
     entries = tuple(changed.get(entry.digest, entry)._replace(document=entry.document) for entry in kept)
+    lost: tuple[str, ...] = ()
+    for old, new in zip(kept, entries, strict=True):
+        lost += stale(f"manifests[{old.digest}]", old, new)
     if media_type not in (OCI_INDEX, index.media_type):
-        return _docker_list(index, kept, entries, platforms)
+        raw, media_type, more = _docker_list(index, kept, entries, platforms)
+        return raw, media_type, lost + more
     made: Object = {"schemaVersion": 2, "mediaType": media_type}
     if index.artifact_type:
         made["artifactType"] = index.artifact_type
-    made["manifests"] = [_entry(old, new, all_fields=True) for old, new in zip(kept, entries, strict=True)]
+    made["manifests"] = [
+        _noted(_entry(old, new, all_fields=True), old, changed, shape) for old, new in zip(kept, entries, strict=True)
+    ]
+    for old in kept:
+        lost += _untied(old, changed)
     rest = {key: value for key, value in index.document.items() if key not in LIST_FIELDS | made.keys()}
     made |= {key: rest.pop(key) for key in ("subject", "annotations") if rest.get(key)} | rest
     reversible = shape.reversible and media_type != index.media_type
     original.annotate(made, index.raw if reversible else b"", same=len(kept) == len(index.manifests))
-    return dump(made), media_type, original.too_large(index.raw, "index") if reversible else ()
+    return dump(made), media_type, lost + (original.too_large(index.raw, "index") if reversible else ())
+
+
+def untied_subjects(
+    subjects: Mapping[Digest, Descriptor | None], changed: Mapping[Digest, Descriptor]
+) -> tuple[str, ...]:
+    """Return the loss of each manifest of a tree whose subject became another one in it; it still names the old one."""
+    return tuple(
+        f"manifest {digest} subject: {subject.digest}, which becomes {changed[subject.digest].digest}"
+        for digest, subject in subjects.items()
+        if subject and changed.get(subject.digest, subject).digest != subject.digest
+    )
 
 
 def _docker_list(
@@ -94,8 +118,36 @@ def _renamed(found: Index, kept: Sequence[Descriptor]) -> dict[str, Json]:
 def _entry(old: Descriptor, new: Descriptor, *, all_fields: bool) -> Object:
     made: Object = {"mediaType": new.media_type, "digest": str(new.digest), "size": new.size}
     for key, value in (old.document or {}).items():
-        if key in made or (key == "data" and new.digest != old.digest):
+        if key in made or (key in OF_BYTES and new.digest != old.digest):
             continue
         if all_fields or key in ENTRY_FIELDS:
             made[key] = value
     return made
+
+
+def _noted(entry: Object, old: Descriptor, changed: Mapping[Digest, Descriptor], shape: Shape) -> Object:
+    """Return ``entry``, made of ``old``, with the annotations that are true of what it names now."""
+    notes = {**old.annotations}
+    repacked = shape.layers is not None and shape.layers not in ZSTD_KINDS
+    if repacked and old.digest in changed:
+        notes.pop(_OF_ZSTD, None)
+    if subject := _subject(old, changed):
+        notes[_REFERENCE] = str(subject.digest)
+    if notes != old.annotations:
+        entry.pop("annotations")
+        entry |= {"annotations": {**notes}} if notes else {}
+    return entry
+
+
+def _untied(old: Descriptor, changed: Mapping[Digest, Descriptor]) -> tuple[str, ...]:
+    """Return the loss of an attestation beside its image: it is found by the new digest, and speaks of the old one."""
+    subject = _subject(old, changed)
+    if subject is None:
+        return ()
+    return (f"manifests[{old.digest}] attestation: of {old.annotations[_REFERENCE]}, which becomes {subject.digest}",)
+
+
+def _subject(old: Descriptor, changed: Mapping[Digest, Descriptor]) -> Descriptor | None:
+    """Return what the image became that ``old`` is an attestation of, None where it stays, or is not one."""
+    said = old.annotations.get(_REFERENCE)
+    return next((new for digest, new in changed.items() if str(digest) == said and new.digest != digest), None)
