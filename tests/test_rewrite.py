@@ -175,6 +175,24 @@ def test_dockerfiles_with_stages_arguments_and_platforms():
     assert made.notes == ("app/Dockerfile:16: nginx:${TAG}: holds a variable, not looked into",)
 
 
+@pytest.mark.parametrize(
+    ("head", "changed"),
+    [
+        ("# syntax=docker/dockerfile:1\n", 1),
+        ("# escape=`\n#SYNTAX = docker.io/docker/dockerfile:1 \r\n", 2),
+        ("# a comment ends them\n# syntax=docker/dockerfile:1\n", 0),
+        ("FROM scratch\n# syntax=docker/dockerfile:1\n", 0),
+    ],
+)
+def test_the_image_that_reads_a_dockerfile_is_rewritten(head, changed):
+    references = References.of([line("docker.io/docker/dockerfile:1", "mirror.example/hub/dockerfile:1")])
+    text = f"{head}FROM nginx\n"
+    before, after = text.split("\n"), rewrite("Dockerfile", text.encode(), references).after.split("\n")
+    found = {n: new for n, (old, new) in enumerate(zip(before, after, strict=True), 1) if old != new}
+    assert set(found) == ({changed} if changed else set())
+    assert all("mirror.example/hub/dockerfile:1" in new for new in found.values())
+
+
 def test_lists():
     found, _ = changes("images.txt", LIST)
     assert {number: new for number, (_, new) in found.items()} == {

@@ -1,4 +1,7 @@
-"""References in a Dockerfile. Source: the Dockerfile reference, "FROM", "ARG", "COPY --from", "RUN --mount"."""
+"""References in a Dockerfile.
+
+Source: the Dockerfile reference, "Parser directives", "FROM", "ARG", "COPY --from", "RUN --mount".
+"""
 
 import re
 from collections.abc import Iterator
@@ -17,8 +20,9 @@ _NO_IMAGE: Final = "scratch"
 def find(text: str, name: str) -> Iterator[Spot]:
     """Yield the images of FROM, of COPY --from and of RUN --mount, and the defaults of the ARGs that FROM takes whole.
 
-    A name of an earlier stage is none.
+    A name of an earlier stage is none. What ``# syntax=`` names is an image too: the one that reads the file.
     """
+    yield from (spot for name, spot in _directives(lines_of(text)) if name == "syntax")
     stages: set[str] = {_NO_IMAGE}
     defaults: dict[str, Spot] = {}
     begun = False
@@ -103,10 +107,15 @@ def _instructions(text: str) -> Iterator[list[Spot]]:
 
 
 def _escape(lines: list[str]) -> str:
+    return next((spot.text for name, spot in _directives(lines) if name == "escape"), "\\")
+
+
+def _directives(lines: list[str]) -> Iterator[tuple[str, Spot]]:
+    """Yield name and value of each parser directive; the first line that is none ends them."""
+    at = 0
     for line in lines:
         found = _DIRECTIVE.fullmatch(line)
         if not found:
             break
-        if found[1].lower() == "escape":
-            return found[2]
-    return "\\"
+        yield found[1].lower(), Spot(at + found.start(2), found[2])
+        at += len(line)
