@@ -12,7 +12,7 @@ import pytest
 from support.corpus import CONFIG, GZIP_LAYER, Packed, sha256
 from support.engines import Docker, Podman
 from support.images import DOCKER_MANIFEST, ImageBytes, Layer
-from support.kinds import pointer, write_folder
+from support.kinds import KINDS, pointer, write_folder
 from support.peers import ours, skopeo
 from support.schema1 import Schema1Image
 from support.schema1 import write_folder as write_schema1
@@ -138,6 +138,22 @@ def test_docker_shows_and_runs_what_it_does_of_the_original(docker: Docker, imag
     assert (after["Id"] == before["Id"]) == (name != "old")
     for image in (f"t/{name}:v1", "t/original:v1"):
         assert docker("run", "--rm", "--network", "none", image).decode() == PRINTS
+
+
+@pytest.mark.parametrize("kind", ["docker-scratch", "docker-twice", "docker-history"])
+def test_docker_and_podman_load_odd_images_with_the_same_id(
+    docker: Docker, podman: Podman, tmp_path: Path, kind: str
+) -> None:
+    image = KINDS[kind]
+    write_folder(tmp_path / "in", image)
+    ours(tmp_path, "copy", "dir:in", "oci:layout:v1")
+    ours(tmp_path, "copy", "oci:layout:v1", f"docker-archive:out.tar:t/{kind}:v1")
+    diff_ids = [str(layer.diff_id) for layer in image.layers]
+    for engine in (docker, podman):
+        engine("load", "-i", tmp_path / "out.tar")
+        [shown] = json.loads(engine("image", "inspect", f"t/{kind}:v1"))
+        assert shown["Id"].removeprefix("sha256:") == Digest.of(image.config).hex
+        assert (shown["RootFS"].get("Layers") or []) == diff_ids
 
 
 @pytest.mark.parametrize("name", ["oci", "zstd", "old"])
