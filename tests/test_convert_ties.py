@@ -71,6 +71,19 @@ def test_fail_on_loss_refuses_to_untie_an_attestation(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_list_with_an_attestation_comes_back_as_it_was_and_the_tie_with_it(tmp_path: Path) -> None:
+    image, attestation = make_image("listed", 1), ARTIFACTS["attestation"]
+    listed = make_index([image, attestation], docker=True)
+    document: dict[str, Any] = dict(listed.document)
+    document["manifests"][1]["annotations"] = {"vnd.docker.reference.digest": str(image.digest)}
+    listed = remade(listed, document)
+    write_folder(tmp_path / "docker", listed)
+    ours(tmp_path, "copy", "--all", "--reversible", "--format", "oci", "dir:docker", "dir:in")
+    made, losses = copied(tmp_path, "--all", "--format", "v2s2", "--fail-on-loss")
+    assert (made, losses) == (listed.document, [])
+    assert (tmp_path / "out/manifest.json").read_bytes() == listed.manifest_raw
+
+
 def embedded(image: ImageBytes) -> ImageBytes:
     """Return an index of ``image`` whose descriptors hold the bytes themselves, and say where else they are."""
     document: dict[str, Any] = dict(image.document)

@@ -81,7 +81,7 @@ class ImagePlan(NamedTuple):
                 yield layer, layer.repack, diff_id
 
     def stale(self, config: Descriptor, layers: tuple[Descriptor, ...]) -> tuple[str, ...]:
-        """Return what `build_manifest` drops with this ``config`` and ``layers``, as it spoke of the bytes of before."""
+        """Return what `build_manifest` drops with ``config`` and ``layers``, as it spoke of the bytes of before."""
         lost = stale("config descriptor", self.image.config, config)
         for n, (old, new) in enumerate(zip(self.image.layers, layers, strict=True)):
             lost += stale(f"layers[{n}]", old, new)

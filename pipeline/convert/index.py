@@ -59,7 +59,7 @@ def rebuild_index(
     for old, new in zip(kept, entries, strict=True):
         lost += stale(f"manifests[{old.digest}]", old, new)
     if media_type not in (OCI_INDEX, index.media_type):
-        raw, media_type, more = _docker_list(index, kept, entries, platforms)
+        raw, media_type, more = _docker_list(index, kept, entries, platforms, changed)
         return raw, media_type, lost + more
     made: Object = {"schemaVersion": 2, "mediaType": media_type}
     if index.artifact_type:
@@ -88,11 +88,16 @@ def untied_subjects(
 
 
 def _docker_list(
-    index: Index, kept: Sequence[Descriptor], entries: tuple[Descriptor, ...], platforms: Mapping[Digest, Platform]
+    index: Index,
+    kept: Sequence[Descriptor],
+    entries: tuple[Descriptor, ...],
+    platforms: Mapping[Digest, Platform],
+    changed: Mapping[Digest, Descriptor],
 ) -> tuple[bytes, MediaType, tuple[str, ...]]:
     found = original.original_list(index, entries)
     if found:
-        return found.raw, DOCKER_LIST, losses(beyond_list(index, kept), _renamed(found, kept))
+        tied = [old._replace(document=_tied(old, changed)) for old in kept]
+        return found.raw, DOCKER_LIST, losses(beyond_list(index, tied), _renamed(found, kept))
     listed: list[Json] = []
     for old, new in zip(kept, entries, strict=True):
         if new.media_type not in (DOCKER_MANIFEST, *SCHEMA1):
@@ -137,6 +142,14 @@ def _noted(entry: Object, old: Descriptor, changed: Mapping[Digest, Descriptor],
         entry.pop("annotations")
         entry |= {"annotations": {**notes}} if notes else {}
     return entry
+
+
+def _tied(old: Descriptor, changed: Mapping[Digest, Descriptor]) -> Object | None:
+    """Return the object of ``old`` as it is where what it attests is what it became."""
+    subject = _subject(old, changed)
+    if subject is None:
+        return old.document
+    return {**(old.document or {}), "annotations": {**old.annotations, _REFERENCE: str(subject.digest)}}
 
 
 def _untied(old: Descriptor, changed: Mapping[Digest, Descriptor]) -> tuple[str, ...]:
