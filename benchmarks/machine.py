@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from transship import pipeline
 from transship.pipeline import __version__
 
 _PROGRAMS: Final = {
@@ -29,7 +30,7 @@ def described(work: Path) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _file_system(work),
         "load before": f"{os.getloadavg()[0]:.1f}",
-        "transship": f"{__version__}{_commit()}",
+        "transship": f"{__version__}{_commit()}, {_installed()}",
         "Python": f"{sys.version.split()[0]}, zlib {zlib.ZLIB_RUNTIME_VERSION}",
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("luigi", "isal", "pyzstd")),
     }
@@ -52,6 +53,12 @@ def _file_system(work: Path) -> str:
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     found = [(len(fields[1]), fields[2]) for fields in mounts if fields[1] in above]
     return max(found)[1] if found else "unknown"
+
+
+def _installed() -> str:
+    """Say whether what is measured is what users have; a checkout's modules cost more to load."""
+    root = Path(__file__).resolve().parent.parent
+    return "run from the checkout" if Path(pipeline.__file__).resolve().is_relative_to(root) else "installed by pip"
 
 
 def _commit() -> str:

@@ -11,7 +11,8 @@ from typing import Final
 from benchmarks.sizes import Sizes
 from benchmarks.world import Corpus
 
-TRANSSHIP: Final = f"{shlex.quote(sys.executable)} -m transship.pipeline.cli.main"
+TRANSSHIP: Final = shlex.quote(str(Path(sys.executable).with_name("transship")))
+"""The command of this interpreter's installation."""
 _SKOPEO: Final = "skopeo --insecure-policy"
 _COPY: Final = f"{_SKOPEO} copy -q --src-tls-verify=false"
 
