@@ -5,12 +5,13 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from support.raw_server import RawServer, answering
 from transship.pipeline.errors import ContentError, TransientError, TransportError
+from transship.pipeline.registry import dialling
 from transship.pipeline.registry.connection import Pool, Timeouts
 from transship.pipeline.registry.faults import WireError, reason
 from transship.pipeline.registry.origin import Origin
@@ -220,3 +221,44 @@ def test_a_closed_pool_asks_nothing() -> None:
         with pytest.raises(TransientError, match="stopped"):
             connections.ask(GET, SOON)
         assert server.received == []
+
+
+def ahead(host: str) -> int:
+    """Return how many bytes a sender gets rid of to a reader at ``host`` that reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with dialling.dial(host, listener.getsockname()[1], 5.0), listener.accept()[0] as sender:
+            sender.settimeout(0.3)
+            sent = 0
+            with suppress(TimeoutError):
+                while sent < 64 << 20:
+                    sent += sender.send(bytes(64 << 10))
+            return sent
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_sender_on_this_machine_gets_no_more_than_a_mebibyte_ahead(host: str) -> None:
+    assert ahead(host) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        *(("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("::ffff:127.0.0.1", True)),
+        *(("192.0.2.127", False), ("::ffff:192.0.2.1", False), ("::2", False), ("12.7.0.1", False)),
+    ],
+)
+def test_only_loopback_addresses_count_as_this_machine(address: str, here: bool) -> None:
+    assert dialling._is_loopback(address) == here
+
+
+def test_the_next_address_of_a_host_is_tried_where_one_refuses() -> None:
+    # ``localhost`` is both ::1 and 127.0.0.1 on most machines; a listener has one of them.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dialling.dial("localhost", listener.getsockname()[1], 5.0).close()
+
+
+def test_where_no_address_answers_the_last_error_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        dialling.dial("127.0.0.1", port, 5.0)

@@ -10,6 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from transship.pipeline.errors import TransientError
+from transship.pipeline.registry.dialling import dial
 from transship.pipeline.registry.faults import WireError
 from transship.pipeline.registry.origin import Origin
 from transship.pipeline.registry.proxy import Proxy
@@ -39,14 +40,15 @@ class _Plain(HTTPConnection):
     auto_open = 0
     tunnels = False
 
+    def __init__(self, host: str, port: int, seconds: float) -> None:
+        super().__init__(host, port, timeout=seconds)
+        self.seconds = seconds
+
     def connect(self) -> None:
         if self.tunnels:
             super().connect()
             return
-        # A host in bytes is none of the types declared, but is taken.
-        address = (cast(str, _spelt_host(self.host)), self.port)
-        self.sock = socket.create_connection(address, self.timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = dial(_spelt_host(self.host), self.port, self.seconds)
 
 
 class _Secure(_Plain):
@@ -128,7 +130,7 @@ class Pool:
         proxy = self._proxy
         connection = None
         try:
-            connection = kind(proxy.host if proxy else host, proxy.port if proxy else port, timeout=timeouts.connect)
+            connection = kind(proxy.host if proxy else host, proxy.port if proxy else port, timeouts.connect)
             if proxy and self._context is not None:
                 connection.set_tunnel(host, port, proxy.headers)
                 connection.tunnels = True
