@@ -225,14 +225,17 @@ def test_a_closed_pool_asks_nothing() -> None:
 
 def ahead(host: str) -> int:
     """Return how many bytes a sender gets rid of to a reader at ``host`` that reads nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with dialling.dial(host, listener.getsockname()[1], 5.0), listener.accept()[0] as sender:
-            sender.settimeout(0.3)
-            sent = 0
-            with suppress(TimeoutError):
-                while sent < 64 << 20:
-                    sent += sender.send(bytes(64 << 10))
-            return sent
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        dialling.dial(host, listener.getsockname()[1], 5.0),
+        listener.accept()[0] as sender,
+    ):
+        sender.settimeout(0.3)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 64 << 20:
+                sent += sender.send(bytes(64 << 10))
+        return sent
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
