@@ -80,7 +80,7 @@ READS = [
     Row(1, "reset at half", (("rst", 1, 0.5),), 1, 2),
     Row(2, "closed at half", (("fin", 1, 0.5),), 1, 2),
     Row(3, "reset every fifth", (("rst", -1, 0.2),), 1, 6),
-    Row(4, "reset every 512 KiB", (("rst", -1, 524288 / LARGE),), 1.005, LARGE // 524288 + 2),
+    Row(4, "reset every 512 KiB", (("rst", -1, 524288 / LARGE),), 1.005, LARGE // 512_000 + 2),
     Row(5, "reset at half, no ranges", (("rst", 1, 0.5), ("norange", -1, 0)), 1.5, 2),
     Row(6, "reset, then a 206 from elsewhere", (("rst", 1, 0.5), ("wrong_range", 1, 0.01)), 1.5, 3),
     Row(6, "reset, then a 206 of another total", (("rst", 1, 0.5), ("wrong_total", 1, 0.01)), 1.5, 3),

@@ -1,4 +1,7 @@
-"""Case 23 of docs/reliability.md: strace sees data synced, renamed, its folder synced, and only then a checkpoint."""
+"""Cases 23 and 29 of docs/reliability.md, by strace: what reaches the disk in which order, and fsyncs that fail.
+
+Data is synced, renamed, its folder synced, and only then a checkpoint says so.
+"""
 
 import json
 import os
@@ -9,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ARGUMENTS, environment
-from support.fault_job import RUN
-from support.figures import figure
+from support.command import ARGUMENTS, command, environment, tree
+from support.fault_job import RUN, leftovers
+from support.figures import FULL, figure
 from support.images import make_image, write_layout
 
 CALLS = "openat,write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,link,linkat,mkdir"
@@ -137,3 +140,29 @@ def test_23_data_then_its_name_then_the_folder_then_the_checkpoint_reach_the_dis
 
 LAYERS = {layer.digest.hex for layer in make_image("order", layers=2, layer_size=20_000).layers}
 """What the checkpoint of a fetch vouches for; a manifest's own file is hashed whenever it is read."""
+
+
+def test_29_an_fsync_that_fails_is_an_error_and_the_same_command_heals(tmp_path: Path) -> None:
+    """Every fifth of a thread's, TRANSSHIP_FULL=1 each; by strace, as the kernel would say it."""
+    write_layout(tmp_path / "source", {"v1": make_image("order", layers=2, layer_size=20_000)})
+    to = list(PLACES)
+    trees, met = list[dict[str, tuple[int, str]]](), 0
+    for k in (0, *range(1, 100, 1 if FULL else 5)):
+        work = tmp_path / f"k{k}"
+        (work / "out").mkdir(parents=True)
+        (work / "batch.yaml").write_text(json.dumps({"version": 1, "images": [{"from": "oci:../source:v1", "to": to}]}))
+        inject = ["-e", f"inject=fsync:error=EIO:when={k}"] if k else []
+        words = ["strace", "-f", "-qq", "-o", "log", "-e", "trace=fsync", *inject, *ARGUMENTS, *RUN, "--workers", "1"]
+        done = subprocess.run(words, cwd=work, env=environment(), capture_output=True, text=True, check=False)
+        if k and "(INJECTED)" not in (work / "log").read_text():
+            break
+        met += k > 0
+        assert "Traceback" not in done.stderr
+        assert (done.returncode == 1 and "Input/output error" in done.stderr) or done.returncode == 0, done.stderr
+        again = command(work, *RUN)
+        assert (again.returncode, again.stderr) == (0, "")
+        trees.append(tree(work / "out"))
+        assert trees[-1] == trees[0]
+        assert leftovers(work) == []
+    figure(29, f"{met} fsyncs that fail, one in each run: error or made good, 0 not healed")
+    assert met >= 2
