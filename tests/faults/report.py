@@ -12,11 +12,12 @@ from faults.cases import CASES
 
 _HEAD = """# Reliability: what faults cost, and what comes of them
 
-Made by `make faults-report` from what the tests in `tests/faults/` and `tests/hostile/` saw when they ran; each holds
-the case of its number, and fails where the figure gets worse. All against a real registry on loopback, behind a proxy
-that breaks connections as told (`tests/support/fault_proxy.py`). Blobs are of {size} here; `TRANSSHIP_FULL=1` takes
-200 MB. The columns of skopeo and crane are what others measured once, on one machine, with skopeo 1.22.0-dev
-(b71619af) and crane v0.21.10-0 (3f4ff3ca); what stands behind "here:" is {version}, given the same faults in this run.
+Made by `make faults-report` from what the tests in `tests/faults/`, `tests/hostile/` and `tests/fuzz/` saw when they
+ran; each holds the case of its number, and fails where the figure gets worse. All against a real registry on loopback,
+behind a proxy that breaks connections as told (`tests/support/fault_proxy.py`). Blobs are of {size} here: 20 MB, or
+200 MB with `TRANSSHIP_FULL=1`, which also kills and fails a run at every step. Seconds are those of a busy machine. The
+columns of skopeo and crane are what others measured once, on one machine, with skopeo 1.22.0-dev (b71619af) and crane
+v0.21.10-0 (3f4ff3ca); what stands behind "here:" is {version}, given the same faults in this run.
 
 | # | fault | transship | skopeo | crane |
 |---|---|---|---|---|
