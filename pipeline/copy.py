@@ -128,18 +128,17 @@ def convert(
     source: Source | None = None,
     *,
     fill: Fill | None = None,
-    named: tuple[str, str] = ("", ""),
 ) -> Conversion:
     """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
 
     Layers are repacked on ``pool`` if there is one; its threads are waited for. Those not in the
     store are read from ``source``. Those unpacked go through ``fill``, if given, past the store.
-    The result does not depend on any of these. v2s1 manifests say how the image is ``named``: repository and tag.
+    The result does not depend on any of these.
 
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill, named=named).run()
+    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill).run()
 
 
 def write(
@@ -182,7 +181,6 @@ class _Converter:
         source: Source | None,
         *,
         fill: Fill | None,
-        named: tuple[str, str],
     ) -> None:
         self._store = store
         self._selection = selection
@@ -190,7 +188,6 @@ class _Converter:
         self._pool = pool
         self._source = source
         self._fill = fill
-        self._named = named
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
@@ -248,7 +245,7 @@ class _Converter:
         if lowering:
             from transship.pipeline.lifting import lowered  # noqa: PLC0415
 
-            lost, raw = lowered(self._store, plan, config, layers, self._named)
+            lost, raw = lowered(self._store, plan, config, layers, shape.named)
             self._losses += lost
             return raw, DOCKER_SCHEMA1_SIGNED
         self._losses += plan.stale(config, layers)

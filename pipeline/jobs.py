@@ -193,6 +193,7 @@ def _shape_document(shape: Shape) -> Json:
         **({"budget": [*shape.budget]} if shape.budget != DEFAULT_BUDGET else {}),
         **{key: True for key in _FLAGS if getattr(shape, key)},
         **({"foreign": shape.foreign} if shape.foreign else {}),
+        **({"named": [*shape.named]} if any(shape.named) else {}),
     }
 
 
@@ -217,7 +218,7 @@ def _delivery(item: "dict[str, object]") -> Delivery:
 def _shape(item: Mapping[str, object]) -> Shape:
     layers = str(item["layers"])
     return Shape(
-        manifests=item["manifests"],  # type: ignore[arg-type] # the schema names the three
+        manifests=item["manifests"],  # type: ignore[arg-type] # the schema names the four
         config=item["config"],  # type: ignore[arg-type]
         layers=None if layers == "keep" else Compression(layers),
         level=None if item["level"] is None else int(str(item["level"])),
@@ -225,8 +226,14 @@ def _shape(item: Mapping[str, object]) -> Shape:
         single=item["single"] is True,
         budget=Budget(*(int(str(bound)) for bound in _items(item.get("budget")))),
         foreign=item.get("foreign"),  # type: ignore[arg-type] # the schema names the two
+        named=_pair(item.get("named")),
         **{key: item.get(key) is True for key in _FLAGS},
     )
+
+
+def _pair(value: object) -> tuple[str, str]:
+    repository, tag = [str(text) for text in _items(value)] or ["", ""]
+    return repository, tag
 
 
 def _map(value: object) -> Mapping[str, object]:

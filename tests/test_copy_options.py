@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from support.command import command, tree
+from support.command import ARGUMENTS, command, environment, tree
 from support.images import ImageBytes, make_image, make_multi, write_layout
 from support.peers import skopeo
 from support.registry_server import RegistryServer
@@ -176,6 +178,79 @@ def test_an_archive_has_every_name_that_was_asked_for(folder: Path) -> None:
     copy(folder, *words, "dir:docker", "docker-archive:out.tar:app:v2")
     skopeo(folder, POLICY, "copy", "-q", *words, "dir:docker", "docker-archive:theirs.tar:app:v2")
     assert names(folder / "out.tar") == names(folder / "theirs.tar")
+
+
+@pytest.mark.parametrize("there", ["app:v2", "app:v1,app:v2", "other:v1", ""])
+def test_an_archive_that_has_other_images_is_left_as_it_is_and_the_same_image_is_written_again(
+    folder: Path, there: str
+) -> None:
+    name, *more = there.split(",")
+    additional = [word for tag in more for word in ("--additional-tag", tag)]
+    copy(folder, *additional, "dir:plain", f"docker-archive:out.tar{':' * bool(name)}{name}")
+    before = (folder / "out.tar").read_bytes()
+    said = copy(folder, "dir:docker", "docker-archive:out.tar:app:v2", code=0 if there == "app:v2" else 1)
+    if there != "app:v2":
+        assert said.count("\n") == 1
+        assert (more and "docker.io/library/app:v1" in said) or (name or "without a name") in said
+    assert ((folder / "out.tar").read_bytes() == before) == (there != "app:v2")
+    skopeo_says = ["skopeo", POLICY, "copy", "-q", "dir:docker", "docker-archive:out.tar:app:v2"]
+    assert subprocess.run(skopeo_says, cwd=folder, capture_output=True, timeout=60, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("what", [b"", b"no tar", "tar"])
+def test_a_file_that_is_no_archive_of_images_is_left_as_it_is_unless_it_is_empty(
+    folder: Path, what: bytes | str
+) -> None:
+    if isinstance(what, bytes):
+        (folder / "out.tar").write_bytes(what)
+    else:
+        with tarfile.open(folder / "out.tar", "w") as archive:
+            archive.add(folder / "docker/version", "thesis.txt")
+    before = (folder / "out.tar").read_bytes()
+    said = copy(folder, "dir:docker", "docker-archive:out.tar:a:b", code=1 if before else 0)
+    assert said.count("\n") == 1
+    assert ((folder / "out.tar").read_bytes() == before) == bool(before)
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "pipe"])
+def test_an_archive_goes_into_a_pipe(folder: Path, place: str) -> None:
+    copy(folder, "dir:docker", "docker-archive:file.tar:app:v2")
+    if place == "pipe":
+        os.mkfifo(folder / place)
+    with piped(folder, place) as process:
+        found = (folder / place).read_bytes() if place == "pipe" else b""
+        out, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"")
+    assert (found or out) == (folder / "file.tar").read_bytes()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def piped(folder: Path, place: str) -> "subprocess.Popen[bytes]":
+    words = [*ARGUMENTS, "copy", "-q", "dir:docker", f"docker-archive:{place}:app:v2"]
+    return subprocess.Popen(
+        words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+
+
+def test_a_pipe_that_nobody_reads_is_one_line(folder: Path) -> None:
+    with piped(folder, "/dev/stdout") as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert said.count(b"\n") == 1
+    assert b"/dev/stdout" in said
+
+
+def test_what_the_shell_has_opened_is_written_into(folder: Path) -> None:
+    copy(folder, "dir:docker", "docker-archive:file.tar:app:v2")
+    with (folder / "shell.tar").open("wb") as opened:
+        words = [*ARGUMENTS, "copy", "-q", "dir:docker", "docker-archive:/dev/stdout:app:v2"]
+        subprocess.run(words, cwd=folder, env=environment(), stdout=opened, timeout=60, check=True)
+        inode = os.fstat(opened.fileno()).st_ino
+    assert (folder / "shell.tar").stat().st_ino == inode
+    assert (folder / "shell.tar").read_bytes() == (folder / "file.tar").read_bytes()
 
 
 def names(archive: Path) -> set[str]:

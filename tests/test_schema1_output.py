@@ -84,6 +84,22 @@ def test_a_registry_takes_it_and_everybody_reads_it(registry, tmp_path):
     assert "verified" in ours(tmp_path, "verify", "--tls-verify=false", f"{there}:v1")
 
 
+def test_each_image_of_a_sync_says_its_own_name_as_skopeos_does(registry, tmp_path):
+    for tag in ("1.0", "1.1"):
+        upload(registry, "sync/app", tag, make_image("synced", healthcheck=tag == "1.0"))
+    words = ["sync", "--src", "docker", "--dest", "docker", "--format", "v2s1", *TLS, f"{registry.name}/sync/app"]
+    for _ in range(2):
+        assert "2 images verified" in ours(tmp_path, *words, f"{registry.name}/ours")
+    skopeo(tmp_path, *words, f"{registry.name}/theirs")
+    for tag in ("1.0", "1.1"):
+        places = [f"docker://{registry.name}/{whose}/app:{tag}" for whose in ("ours", "theirs")]
+        mine, its = (json.loads(skopeo(tmp_path, "inspect", "--raw", "--tls-verify=false", place)) for place in places)
+        assert (mine.pop("name"), its.pop("name"), mine["tag"]) == ("ours/app", "theirs/app", tag)
+        assert mine.pop("signatures")
+        assert its.pop("signatures")
+        assert mine == its
+
+
 def test_it_is_the_same_every_time_and_its_signature_holds():
     raw = signed(b'{"schemaVersion":1}', "2024-01-02T03:04:05Z")
     assert raw == signed(b'{"schemaVersion":1}', "2024-01-02T03:04:05Z")

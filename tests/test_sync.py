@@ -268,7 +268,6 @@ def test_a_wrong_source_file_is_one_line_that_names_the_place_and_no_secret(
     ("words", "said"),
     [
         (["--src", "dir", "--dest", "dir"], "rsync"),
-        (["--src", "docker", "--dest", "dir", "--format", "v2s1"], "v2s1"),
         (["--src", "docker", "--dest", "dir", "--sign-by", "me"], "--sign-by"),
         (["--src", "oci", "--dest", "dir"], "--src"),
         (["--dest", "dir"], "--src"),
@@ -294,7 +293,7 @@ def test_an_image_folder_there_before_is_replaced_and_any_other_left_alone(
     assert (mine / "thesis.txt").read_text() == "two years"
 
 
-@pytest.mark.parametrize("words", [[], ["--all", "--append-suffix=-old"]], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["--all", "--append-suffix", "-old"]], ids=" ".join)
 def test_a_sync_to_a_registry_pushes_what_skopeo_pushes(
     tmp_path: Path, registry: RegistryServer, words: list[str]
 ) -> None:

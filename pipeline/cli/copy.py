@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from transship.pipeline.cli.archive_target import pour, refuse_to_lose, takes_a_stream
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
 from transship.pipeline.cli.copy_wish import choice, shape
 from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
-from transship.pipeline.convert.shape import bounded
+from transship.pipeline.convert.shape import Shape, at_registry, bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk, scratch_folder
@@ -65,7 +66,14 @@ def perform(options: argparse.Namespace) -> int:
         same = from_settings == to_settings
         targets = registries if same else opened.enter_context(closing(connect(options, to_settings)))
         scratch = opened.enter_context(scratch_folder(near))
-        digest = _copy(source, destination, options, (registries, targets), scratch)
+        if takes_a_stream(destination):
+            # Read back first, and sent on then: a pipe gives nothing back.
+            archive = PathReference("docker-archive", str(scratch / "archive.tar"), destination.name)
+            digest = _copy(source, archive, options, (registries, targets), scratch)
+            pour(Path(archive.path), destination.path)
+        else:
+            refuse_to_lose(destination, options.additional_tag)
+            digest = _copy(source, destination, options, (registries, targets), scratch)
     if options.digestfile:
         with once_found(), at_disk(Path(options.digestfile)):
             Path(options.digestfile).write_text(str(digest))
@@ -74,14 +82,16 @@ def perform(options: argparse.Namespace) -> int:
     return 0
 
 
-def _embedded(destination: Writable) -> tuple[str, str]:
-    """Return the repository and tag that a v2s1 manifest says of itself there."""
-    return (destination.repository, destination.tag) if isinstance(destination, DockerReference) else ("", "")
+def _form(options: argparse.Namespace, destination: Writable) -> Shape:
+    """Return the form that is asked for, as far as the ``destination`` can hold it."""
+    transport, _ = _named(destination)
+    form = bounded(shape(options, transport), transport)
+    return at_registry(form, destination) if isinstance(destination, DockerReference) else form
 
 
 def _near(destination: Writable) -> Path:
     """Return the folder for the scratch store: beside the destination, so that blobs are linked and not copied."""
-    if not isinstance(destination, PathReference):
+    if not isinstance(destination, PathReference) or takes_a_stream(destination):
         # Images are large, and /tmp is memory on many machines.
         return Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108
     near = Path(destination.path).resolve().parent
@@ -98,7 +108,7 @@ def _copy(
     scratch: Path,
 ) -> Digest:
     transport, name = _named(destination)
-    form, chosen = bounded(shape(options, transport), transport), choice(options)
+    form, chosen = _form(options, destination), choice(options)
     _refuse_asked(destination, options, several=chosen.all or chosen.listed is not None, single=form.single)
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
     store = Store(scratch, durable=transport not in _COPYING)
@@ -122,7 +132,7 @@ def _copy(
         fetch_blobs(source, store, selection, pool, leave=becoming.passing | there)
         fetch(source, store, hanging.referrers, pool)
         fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
-        converted = partial(convert, store, selection, form, pool, source, named=_embedded(destination))
+        converted = partial(convert, store, selection, form, pool, source)
         if isinstance(destination, PathReference) and transport == "docker-archive":
             sizes = tar_sizes(source, store, selection, form, pool)
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)

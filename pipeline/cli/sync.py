@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transship.tasks.run import Outcome
 
 _REPORT: Final = "report.json"
-_FORMATS: Final = {"": "keep", "oci": "oci", "v2s2": "docker"}
+_FORMATS: Final = {"": "keep", "oci": "oci", "v2s2": "docker", "v2s1": "v2s1"}
 _ANYTHING: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -74,8 +74,6 @@ def perform(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace) -> _Request:
     if options.src == options.dest == "dir":
         raise UsageError("sync: from dir to dir is not what it is for", advice="use rsync")
-    if options.format == "v2s1":
-        raise UsageError("sync: --format v2s1 is not built yet", advice="say oci or v2s2")
     refuse_signing(options)
     if options.referrers and options.dest == "dir":
         refuse_place("dir", "")

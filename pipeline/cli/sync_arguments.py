@@ -41,7 +41,7 @@ def sync(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("oci", "v2s1", "v2s2"),
         default="",
-        help="manifest format to write; v2s1 is an error (default: as they are)",
+        help="manifest format to write (default: as they are)",
     )
     flag(parser, "--preserve-digests", help="fail where a digest would change")
     flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")

@@ -4,7 +4,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.compression.codecs import ZSTD_KINDS
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
+from transship.pipeline.reference import DockerReference
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker", "v2s1"]
 Config: TypeAlias = Literal["verbatim", "strict"]
@@ -22,6 +24,7 @@ class Shape(NamedTuple):
     error where any manifest would get another digest, ``lossless`` where anything would be lost.
     ``reversible`` keeps each Docker manifest in an annotation of the OCI one that it becomes.
     ``foreign`` says whether foreign layers stay at their URLs or are fetched; None is as the transport needs.
+    ``named`` are the repository and tag that a v2s1 manifest says of itself.
     ``budget`` bounds what layers may expand to; it decides whether there is a result, never which.
     """
 
@@ -37,6 +40,7 @@ class Shape(NamedTuple):
     reversible: bool = False
     lossless: bool = False
     foreign: Foreign | None = None
+    named: tuple[str, str] = ("", "")
 
     @property
     def downloads(self) -> bool:
@@ -51,6 +55,8 @@ class Shape(NamedTuple):
         flags += ("-preserve" if self.preserve else "") + ("-plain" if self.plain else "")
         flags += ("-reversible" if self.reversible else "") + ("-lossless" if self.lossless else "")
         flags += "-download" if self.downloads else ""
+        # A repository has slashes, and is as long as it likes.
+        flags += f"-{Digest.of(repr(self.named).encode()).hex[:12]}" if any(self.named) else ""
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
@@ -91,3 +97,8 @@ def bounded(wish: Shape, transport: str) -> Shape:
             raise UsageError("Docker's formats hold no zstd layers", advice="say manifests: oci, or layers: gzip")
         return wish._replace(manifests="oci")
     return wish
+
+
+def at_registry(form: Shape, place: DockerReference) -> Shape:
+    """Return ``form`` for an image that is written to ``place``: a v2s1 manifest says where it is."""
+    return form._replace(named=(place.repository, place.tag)) if form.manifests == "v2s1" else form

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from transship.pipeline.convert.shape import Shape, bounded
+from transship.pipeline.convert.shape import Shape, at_registry, bounded
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.jobs import Delivery, ImageJob, Member, Plan
 from transship.pipeline.reference import DockerReference, PathReference
@@ -83,7 +83,9 @@ def plan_sync(name: str, digest: str, placed: Sequence[tuple[Image, Place]], wis
         job = ImageJob(str(image.source), wish.platforms, wish.referrers)
         images[job.key] = job
         transport, path, name = _parts(place)
-        delivery = Delivery(transport, path, (Member(job.key, bounded(wish.shape, transport), name),))
+        shape = bounded(wish.shape, transport)
+        shape = at_registry(shape, place) if isinstance(place, DockerReference) else shape
+        delivery = Delivery(transport, path, (Member(job.key, shape, name),))
         deliveries[delivery.key] = delivery
     return Plan(name, digest, images, deliveries)
 

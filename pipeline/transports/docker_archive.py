@@ -211,7 +211,7 @@ class DockerArchiveSink:
         layers = tuple(_layer_name(layer.digest) for layer in manifest.layers)
         _, names = self._images.setdefault(manifest.config.digest, (layers, set()))
         if name:
-            names.add(_qualified(name))
+            names.add(qualified(name))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -273,8 +273,8 @@ def _layer_name(diff_id: Digest) -> str:
     return f"{diff_id.hex}.tar"
 
 
-def _qualified(name: str) -> str:
-    """Return a Docker name with its registry and tag; one outside the grammar as it is."""
+def qualified(name: str) -> str:
+    """Return a Docker name with its registry and tag; an empty one, or one outside the grammar, as it is."""
     try:
         found = DockerReference.parse(name)
     except UsageError:
@@ -290,12 +290,14 @@ def _choose(entries: list[_Entry], name: str, position: int | None, where: str) 
     names = sorted({tag for entry in entries for tag in entry.names})
     offer = f"it has: {', '.join(shown(tag) for tag in names[:_LISTED]) or 'none with a name'}"
     if name:
-        found = [entry for entry in entries if _qualified(name) in {_qualified(tag) for tag in entry.names}]
+        found = [entry for entry in entries if qualified(name) in {qualified(tag) for tag in entry.names}]
         if len({entry.config for entry in found}) > 1:
             raise ContentError(f"{where}: {len(found)} images are called {shown(name)!r}", advice="choose one by @N")
         if not found:
             raise NotFoundError(f"{where}: no image {shown(name)!r}", advice=offer)
         return found[0]
-    if len(entries) != 1:
-        raise NotFoundError(f"{where}: {len(entries)} images, and none was named", advice=offer)
+    if not entries:
+        raise NotFoundError(f"{where}: no image at all")
+    if len(entries) > 1:
+        raise UsageError(f"{where}: {len(entries)} images, and none was named", advice=offer)
     return entries[0]
