@@ -125,6 +125,11 @@ def _digest(path: Path, made: bool) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+def _out(program: str, number: int) -> str:
+    # None is the beginning of another: the tags of each are found by it.
+    return f"{program}{number:03}"
+
+
 class Runner(NamedTuple):
     """Runs a use by either program, in a folder of its own that has the images by link."""
 
@@ -134,7 +139,7 @@ class Runner(NamedTuple):
     certs: Path
 
     def run(self, program: str, number: int, use: Use) -> Done:
-        out, cwd = f"{program}{number}", self.folder / program
+        out, cwd = _out(program, number), self.folder / program
         shutil.copytree(self.home, cwd)
         if " OUT" in use.words and use.command == "sync":
             (cwd / out).mkdir()
@@ -158,7 +163,7 @@ class Runner(NamedTuple):
         return Done(done.returncode, done.stdout, done.stderr, new | self._pushed(out))
 
     def out(self, program: str, number: int) -> Path:
-        return self.folder / program / f"{program}{number}"
+        return self.folder / program / _out(program, number)
 
     def _push(self, target: str) -> None:
         reach = [f"--dest-cert-dir={self.certs}", f"--authfile={self.home}/auth.json"]

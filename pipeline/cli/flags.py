@@ -23,9 +23,8 @@ _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m":
 def flag(parser: argparse.ArgumentParser, *names: str, help: str, default: object = False) -> None:  # noqa: A002
     """Add an option that is true where it stands, and takes ``=true`` and ``=false`` in Go's spellings."""
     action = parser.add_argument(*names, action="store_true", default=default, help=help)
-    long = [name for name in names if name.startswith("--")]
     for values, kind in ((_TRUE, "store_true"), (_FALSE, "store_false")):
-        spelt = [f"{name}={value}" for name in long for value in values]
+        spelt = [f"{name}={value}" for name in names for value in values]
         parser.add_argument(*spelt, action=kind, dest=action.dest, default=default, help=argparse.SUPPRESS)
 
 

@@ -1,6 +1,7 @@
 """The parser of a command line: errors of one line, and help as a manual page has it."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -24,6 +25,20 @@ class Parser(argparse.ArgumentParser):
         action = super().add_argument(*names, **words)
         self.listed.append(action)
         return action
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Return what ``args`` say; as in skopeo a value may begin with ``-``: ``--append-suffix -mirror``."""
+        return super().parse_args(self._joined(args or ()), namespace)
+
+    def _joined(self, words: Sequence[str]) -> list[str]:
+        """Put each value to its option by ``=``, so that none is taken for an option."""
+        valued, found, left = self.valued(), list[str](), iter(words)
+        for word in left:
+            if word == "--":
+                return [*found, word, *left]
+            value = next(left, None) if word in valued else None
+            found.append(word if value is None else f"{word}={value}")
+        return found
 
     def format_help(self) -> str:
         """Return the help of the command."""

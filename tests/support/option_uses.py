@@ -51,7 +51,7 @@ COPIES = [
     Use("copy -q --multi-arch all --preserve-digests dir:list dir:OUT"),
     Use("copy -q --multi-arch system -f v2s2 oci:layout:v1 dir:OUT", "made"),
     Use("copy -q --all --multi-arch all dir:list dir:OUT", "fails"),
-    Use("copy -q --remove-signatures dir:one dir:OUT"),
+    Use("copy -q=true --all=false --remove-signatures dir:one dir:OUT"),
     Use("copy -q --dest-decompress dir:one dir:OUT", "layers"),
     Use("copy -q --dest-compress dir:plain dir:OUT", "layers"),
     Use("copy -q --dest-compress --dest-decompress dir:one dir:OUT", "fails"),
@@ -88,6 +88,8 @@ FROM = "sync --src docker --dest dir"
 SYNCS = [
     Use(f"{FROM} --src-creds {USER}:PASSWORD --src-cert-dir CERTS HOST/options/app OUT"),
     Use(f"{FROM} --src-username {USER} --src-password PASSWORD --src-tls-verify=false HOST/options/app OUT"),
+    Use(f"sync -s docker -d dir --screds {USER}:PASSWORD --src-cert-dir CERTS HOST/options/app OUT"),
+    Use(f"sync -s dir -d docker --dcreds {USER}:PASSWORD --dest-cert-dir CERTS images HOST/options/OUT"),
     Use("sync -s docker -d dir --src-authfile auth.json --tls-verify=false --scoped HOST/options/app OUT"),
     Use(f"{FROM} --authfile auth.json --src-cert-dir CERTS --all --retry-times 1 HOST/options/multi OUT"),
     Use(

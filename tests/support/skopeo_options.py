@@ -27,7 +27,7 @@ COMMANDS = {
         _sided(f"{_REACH} {_PLACE}"),
     ),
     "sync": _words(
-        "authfile tls-verify src dest all scoped append-suffix digestfile dry-run keep-going",
+        "authfile tls-verify screds dcreds src dest all scoped append-suffix digestfile dry-run keep-going",
         f"{_FORM} {_RETRY}",
         _sided(_REACH),
     ),
