@@ -59,6 +59,19 @@ def test_storage_has_the_manifest_the_config_and_the_layers_of_the_source(
     assert shown["RepoTags"] == [loaded]
 
 
+def test_inspect_says_of_it_what_skopeo_says_but_for_the_manifest(podman: Podman, loaded: str, tmp_path: Path) -> None:
+    reference = f"containers-storage:{podman.store}{loaded}"
+    shown, theirs = (
+        document(raw) for raw in (ours(tmp_path, "inspect", reference).encode(), skopeo("inspect", reference))
+    )
+    assert shown["Name"] == "x.example/copied"
+    for said in (shown, theirs):
+        # Podman gives the image out with plain layers, and another manifest than it keeps.
+        assert all(said.pop(field) for field in ("Digest", "Layers"))
+        said.pop("LayersData", None)
+    assert shown == theirs
+
+
 def test_healthcheck_of_a_docker_image_is_kept(podman: Podman, loaded: str, image: Sample) -> None:
     [shown] = document(podman("image", "inspect", loaded))
     assert shown["Healthcheck"] == document(image.blobs[0])["config"]["Healthcheck"]

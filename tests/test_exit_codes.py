@@ -24,6 +24,7 @@ def server(open_registry: RegistryServer) -> RegistryServer:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_layout(tmp_path / "layout", {"v1": make_image("one", docker=False)})
+    write_layout(tmp_path / "several", {name: make_image(name, docker=False) for name in ("v1", "v2")})
     return tmp_path
 
 
@@ -98,6 +99,7 @@ FAILED = [
     ["copy", "oci-archive:nowhere.tar", "dir:out"],
     ["copy", "--src-tls-verify=false", "docker://localhost:1/a:b", "dir:out"],
     ["inspect", "dir:nowhere"],
+    ["inspect", "oci:several"],
     ["delete", "oci:nowhere:v1"],
     ["list-tags", *PLAIN, "docker://HOST/team/none"],
     ["list-tags", "docker-archive:nowhere.tar"],

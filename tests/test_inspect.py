@@ -193,6 +193,20 @@ def test_the_override_options_choose_the_instance(world: Path, registry: Registr
     assert command(world, "--override-os", "plan9", "inspect", *more, named).returncode == 2
 
 
+def test_the_digest_is_of_the_algorithm_that_names_the_config(tmp_path: Path) -> None:
+    image = make_image("one", docker=False)
+    manifest = json.loads(image.manifest_raw)
+    manifest["config"]["digest"] = str(Digest.of(image.config, "sha512"))
+    raw = json.dumps(manifest).encode()
+    folder = tmp_path / "image"
+    folder.mkdir()
+    (folder / "version").write_text("Directory Transport Version: 1.2\n")
+    (folder / "manifest.json").write_bytes(raw)
+    (folder / f"sha512-{Digest.of(image.config, 'sha512').hex}").write_bytes(image.config)
+    for words, algorithm in (((), "sha512"), (("--manifest-digest", "sha256"), "sha256")):
+        assert json.loads(ours(tmp_path, "inspect", *words, "dir:image"))["Digest"] == str(Digest.of(raw, algorithm))
+
+
 def test_the_digest_can_be_of_another_algorithm(world: Path) -> None:
     raw = skopeo(world, "inspect", "--raw", "oci:layout:multi")
     shown = json.loads(ours(world, "inspect", "--manifest-digest", "sha512", "oci:layout:multi"))

@@ -12,7 +12,14 @@ from transship.pipeline.inspection.image import look
 from transship.pipeline.inspection.summary import digest_of, oci_config, summary
 from transship.pipeline.inspection.values import Struct, to_json
 from transship.pipeline.manifest.views import Image
-from transship.pipeline.reference import DockerReference, PathReference, Reference, parse_reference
+from transship.pipeline.reference import (
+    DaemonReference,
+    DockerReference,
+    PathReference,
+    Reference,
+    StorageReference,
+    parse_reference,
+)
 from transship.pipeline.registry.registries import Registries
 
 _IS_JSON = frozenset({"", "json", "{{json}}", "{{json.}}"})
@@ -22,7 +29,7 @@ def perform(options: argparse.Namespace) -> int:
     """Print it; return 0."""
     if options.raw and options.format:
         raise UsageError("inspect: --raw does not support --format", advice="leave one out")
-    if options.manifest_digest not in ("sha256", "sha512"):
+    if options.manifest_digest not in ("", "sha256", "sha512"):
         raise UsageError(f"--manifest-digest {shown(options.manifest_digest)}: unknown", advice="sha256 or sha512")
     reference = parse_reference(options.image)
     with connect(options, account_settings(options, "")) as registries:
@@ -37,7 +44,9 @@ def _shown(reference: Reference, options: argparse.Namespace, registries: Regist
             return root.raw
         image, config = look(source, root, wanted_platform(options))
         if not options.config:
-            digest = digest_of(root, options.manifest_digest)
+            # As skopeo: who names the config by another algorithm wants that one.
+            own = image.config.digest.algorithm if isinstance(image, Image) else "sha256"
+            digest = digest_of(root, options.manifest_digest or own)
             tags = [] if options.no_tags else _tags(reference, registries)
             return _formatted(summary(_name(reference), digest, tags, image, config), options.format)
         if not isinstance(image, Image):
@@ -56,6 +65,8 @@ def _formatted(found: Struct, form: str) -> bytes:
 def _name(reference: Reference) -> str:
     if isinstance(reference, DockerReference):
         return reference.name
+    if isinstance(reference, DaemonReference | StorageReference):
+        return reference.named.name if reference.named else ""
     if isinstance(reference, PathReference) and reference.transport == "docker-archive" and reference.name:
         return DockerReference.parse(reference.name).name
     return ""

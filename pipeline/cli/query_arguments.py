@@ -17,8 +17,8 @@ def inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest-digest",
         metavar="ALGORITHM",
-        default="sha256",
-        help="how Digest is computed: sha256 or sha512 (default: sha256)",
+        default="",
+        help="how Digest is computed: sha256 or sha512 (default: as the config's digest, sha256 nearly always)",
     )
     _image(parser)
 

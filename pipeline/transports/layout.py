@@ -6,7 +6,7 @@ Source: OCI image-spec image-layout.md.
 from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, shown
+from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.descriptor import REF_NAME, Descriptor
 from transship.pipeline.manifest.document import Object, dump, load
 from transship.pipeline.manifest.media_types import MANIFESTS, OCI_INDEX, MediaType
@@ -74,7 +74,8 @@ def choose(index: Index, name: str, position: int | None, where: str) -> Descrip
     """Return the entry that ``name`` or ``position`` means; with neither, the only one.
 
     Raises:
-        NotFoundError: there is none, or several to choose from; the message lists names.
+        NotFoundError: there is none; the message lists names.
+        UsageError: there are several to choose from.
         ContentError: several different images have that name.
     """
     entries = [entry for entry in index.manifests if entry.media_type in MANIFESTS]
@@ -90,7 +91,7 @@ def choose(index: Index, name: str, position: int | None, where: str) -> Descrip
         wanted = f"no image {shown(name)!r}" if name else "no image at all"
         raise NotFoundError(f"{where}: {wanted}", advice=_offer(index))
     if len(entries) > 1 and not name:
-        raise NotFoundError(f"{where}: {len(entries)} images, and none was named", advice=_offer(index))
+        raise UsageError(f"{where}: {len(entries)} images, and none was named", advice=_offer(index))
     return entries[0]
 
 

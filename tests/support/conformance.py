@@ -11,7 +11,7 @@ import pytest
 
 from support.images import ImageBytes, make_base, make_image, make_multi
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ConflictError, ContentError, Error, NotFoundError
+from transship.pipeline.errors import ConflictError, ContentError, Error, NotFoundError, UsageError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.views import Image, Index, Manifest, parse
@@ -166,7 +166,7 @@ class SourceSuite(TransportSuite):
             self.source(path, "example.com/other:tag" if self.docker else "other")
         with pytest.raises(NotFoundError, match="2"):
             self.source(path, index=2)
-        with pytest.raises(NotFoundError, match="none was named"):
+        with pytest.raises(UsageError, match="none was named"):
             self.source(path)
 
     def test_missing_blob_and_instance(self, place: Path) -> None:
