@@ -1,7 +1,6 @@
 """What a docker-archive is written to: a file that has no other images, or a pipe, such as ``/dev/stdout``."""
 
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,8 @@ def pour(archive: Path, place: str) -> None:
     Raises:
         TransportError: nobody reads them, or not to the end.
     """
+    import shutil  # noqa: PLC0415  (few write into pipes)
+
     with at_disk(Path(place)), archive.open("rb") as source, open(place, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 
