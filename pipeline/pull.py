@@ -61,9 +61,7 @@ class Pull:
                     self._stream = self._opened.enter_context(self._source.blob(self._wanted, self._offset))
                 data = self._stream.read(min(size, left + 1))
                 if left and not data:
-                    raise TransientError(
-                        f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes"
-                    )
+                    raise cut_short(self._wanted, self._offset)
                 return data
             except TransientError:
                 self._give_back()
@@ -94,6 +92,14 @@ def mismatch(wanted: Descriptor, actual: object) -> ContentError:
     return ContentError(
         f"blob digest does not match: expected {wanted.digest}, got {actual}",
         advice="the source holds or sends damaged bytes",
+    )
+
+
+def cut_short(wanted: Descriptor, offset: int) -> TransientError:
+    """Return the error for a blob that ended after ``offset`` bytes."""
+    return TransientError(
+        f"blob {wanted.digest}: ended after {offset} of {wanted.size} bytes",
+        advice="the source holds or sends less of it than its manifest says",
     )
 
 

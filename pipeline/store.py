@@ -1,8 +1,7 @@
 """The content store of a run: blobs by digest, verified before they are visible.
 
-`Store.ingest` keeps a Source's untrusted bytes: it hashes while it writes, keeps
-what it has of a blob that broke off, and goes on from there, also in another process after a
-``kill -9``. A blob under its final name is whole and durable.
+`Store.ingest` keeps a Source's untrusted bytes: it hashes while it writes, keeps what it has of a blob that broke off,
+and goes on from there, also in another process after a ``kill -9``. A blob under its final name is whole and durable.
 """
 
 import os
@@ -31,6 +30,7 @@ from transship.pipeline.errors import ContentError, InterruptError, NotFoundErro
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import SCHEMA1, MediaType
+from transship.pipeline.pull import cut_short
 from transship.pipeline.transport import PROGRESS, FileBlob, RangeRefusedError
 
 OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
@@ -303,7 +303,7 @@ class _Ingest:
                     raise ContentError(f"blob {self._wanted.digest}: longer than the {self._wanted.size} bytes it says")
                 self._append(data)
         if self._offset < self._wanted.size:
-            raise TransientError(f"blob {self._wanted.digest}: ended after {self._offset} of {self._wanted.size} bytes")
+            raise cut_short(self._wanted, self._offset)
 
     def _append(self, data: bytes) -> None:
         try:

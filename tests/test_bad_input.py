@@ -133,6 +133,12 @@ def test_flipped_blob_in_a_layout(work: Path) -> None:
     refused(work, 1, "does not match", "copy", "oci:layout:app:v1", "dir:out")
 
 
+def test_cut_blob_in_a_layout(work: Path) -> None:
+    blob = work / "layout/blobs/sha256" / make_image(1).layers[0].digest.hex
+    os.truncate(blob, blob.stat().st_size - 1)
+    refused(work, 1, "the source holds or sends less of it", "copy", "oci:layout:app:v1", "dir:out")
+
+
 def test_layer_of_unknown_type_cannot_be_converted(work: Path, registry: RegistryServer) -> None:
     document = json.loads(IMAGE.manifest)
     document["layers"][0]["mediaType"] = "application/vnd.acme.layer"
