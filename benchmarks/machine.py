@@ -57,8 +57,8 @@ def _file_system(work: Path) -> str:
 
 def _installed() -> str:
     """Say whether what is measured is what users have; a checkout's modules cost more to load."""
-    root = Path(__file__).resolve().parent.parent
-    return "run from the checkout" if Path(pipeline.__file__).resolve().is_relative_to(root) else "installed by pip"
+    checkout = Path(__file__).resolve().parent.parent / "pipeline"
+    return "run from the checkout" if Path(pipeline.__file__).resolve().parent == checkout else "installed by pip"
 
 
 def _commit() -> str:
