@@ -56,7 +56,8 @@ def refuse_to_lose(destination: Writable, additional: Sequence[str]) -> None:
     try:
         held = {qualified(name) for names in names_in(path) for name in names or ("",)}
     except Error as error:
-        raise ConflictError(f"{path} is there and is no archive of images; it is left as it is", advice=advice) from error
+        why = "is there and is no archive of images; it is left as it is"
+        raise ConflictError(f"{path} {why}", advice=advice) from error
     others = sorted(held - {qualified(name) for name in (destination.name, *additional)})
     if others:
         what = ", ".join(name or "an image without a name" for name in others)
