@@ -5,47 +5,36 @@ the sink already has is not read or written again.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
-from transship.pipeline.compression import Compression, Reader
-from transship.pipeline.convert.image import ImagePlan, LayerPlan, build_manifest, digest_lost, plan_image
+from transship.pipeline.compression import Compression
+from transship.pipeline.convert.image import ImagePlan, build_manifest, digest_lost, plan_image
 from transship.pipeline.convert.index import rebuild_index, untied_subjects
-from transship.pipeline.convert.layers import compression_of
 from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import (
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1_SIGNED,
     SCHEMA1,
-    UNCOMPRESSED,
     MediaType,
 )
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Image, Index, Schema1, parse
-from transship.pipeline.pull import Pull, mismatch, naming
+from transship.pipeline.remaking import Fill, Remaker
 from transship.pipeline.repacking import bounded, refuse_losses
 from transship.pipeline.store import Store
-from transship.pipeline.transport import Make, RangeRefusedError, Sink, Source, Write, size_of
+from transship.pipeline.transport import Sink, Source, size_of
 from transship.pipeline.tree import Selection
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
 
-Fill: TypeAlias = Callable[[Digest, Make], int]
-"""Has the unpacked layer of that diff ID written at the destination; returns its size."""
-
-_Key: TypeAlias = tuple[Digest, MediaType]
-
-_STARTS: Final = 3
 _MOST_FAILED: Final = 8
 SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
@@ -186,13 +175,11 @@ class _Converter:
         self._selection = selection
         self._shape = shape
         self._pool = pool
-        self._source = source
-        self._fill = fill
+        self._remaker = Remaker(store, shape, pool, source, fill=fill)
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
         self._platforms: dict[Digest, Platform] = {}
-        self._tables: dict[Digest, str] = {}
 
     def run(self) -> Conversion:
         subjects: dict[Digest, Descriptor | None] = {}
@@ -267,10 +254,10 @@ class _Converter:
         return ImageConfig.parse(self._store.read(config), f"config {config.digest}")
 
     def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
-        repacked = self._repack(plan, self._config_view(plan).diff_ids)
+        repacked = self._remaker.all_of(plan, self._config_view(plan).diff_ids)
         made = []
         for number, layer in enumerate(plan.layers):
-            table = self._tables.get(layer.source.digest)
+            table = self._remaker.tables.get(layer.source.digest)
             if layer.repack and table and not table_of(layer.source.annotations):
                 self._losses.append(f"layers[{number}] table of contents: {table}")
             kept = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
@@ -278,63 +265,6 @@ class _Converter:
             self._note("layer", layer.source, new)
             made.append(new)
         return tuple(made)
-
-    def _repack(self, plan: ImagePlan, diff_ids: tuple[Digest, ...]) -> dict[_Key, Descriptor]:
-        """Repack each layer once, the largest first: begun last, it would end long after the others."""
-        work = {
-            (layer.source.digest, layer.media_type): partial(self._repacked, layer, repack, diff_id)
-            for layer, repack, diff_id in plan.repacked(diff_ids)
-        }
-        sizes = {layer.source.digest: layer.source.size for layer in plan.layers}
-        order = sorted(work, key=lambda key: -sizes[key[0]])
-        if self._pool is None or len(order) == 1:
-            return {key: work[key]() for key in order}
-        running = {key: self._pool.submit(work[key]) for key in order}
-        # All have ended before the first failure is raised: the caller may take the store away then.
-        failed = [error for future in running.values() if (error := future.exception())]
-        if failed:
-            raise failed[0]
-        return {key: future.result() for key, future in running.items()}
-
-    def _repacked(self, layer: LayerPlan, repack: Compression, diff_id: Digest) -> Descriptor:
-        from transship.pipeline.compression.transcoding import transcode  # noqa: PLC0415 - most copies repack nothing
-
-        plain = self._store.path(diff_id)
-        if repack is Compression.NONE and self._store.holds(diff_id):
-            return Descriptor(layer.media_type, diff_id, plain.stat().st_size)
-        have = compression_of(layer.source.media_type)
-        said: dict[str, str] = {}
-
-        def make(put: Write) -> Digest:
-            with naming(layer.source), self._opened(layer.source, have) as stream:
-                made = transcode(stream, have, repack, put, self._shape.level, budget=self._shape.budget)
-            if have is Compression.NONE and made.diff_id != layer.source.digest:
-                raise mismatch(layer.source, made.diff_id)
-            if made.diff_id != diff_id:
-                raise ContentError(
-                    f"layer {layer.source.digest}: its tar is {made.diff_id}, the config's diff ID says {diff_id}"
-                )
-            self._tables[layer.source.digest] = made.table
-            said.update(made.annotations)
-            return made.digest
-
-        for _ in range(_STARTS - 1):
-            # A medium that broke off and cannot go on may give it whole the next time.
-            with suppress(RangeRefusedError):
-                return self._made(layer.media_type, diff_id, make)._replace(annotations=said)
-        return self._made(layer.media_type, diff_id, make)._replace(annotations=said)
-
-    def _made(self, media_type: MediaType, diff_id: Digest, make: Callable[[Write], Digest]) -> Descriptor:
-        if self._fill is None or media_type not in UNCOMPRESSED:
-            return self._store.derive(media_type, make)
-
-        size = self._fill(diff_id, lambda write: make(self._store.unless_cancelled(write)))
-        return Descriptor(media_type, diff_id, size)
-
-    def _opened(self, wanted: Descriptor, have: Compression) -> "AbstractContextManager[Reader]":
-        if self._source is None or self._store.has(wanted):
-            return self._store.get(wanted).path.open("rb")
-        return Pull(self._source, wanted, hashed=have is Compression.NONE and wanted.digest.algorithm == "sha256")
 
     def _note(self, kind: str, old: Descriptor, new: Descriptor) -> None:
         if (old.digest, old.media_type) != (new.digest, new.media_type):
