@@ -35,6 +35,10 @@ class ContentError(Error):
     """Bytes are not what they claim to be: digest, size, shape or media type."""
 
 
+class RefusedError(Error):
+    """A signature policy, or a signature itself, does not let the image pass."""
+
+
 class TransportError(Error):
     """A medium failed: registry, file system, archive."""
 

@@ -52,7 +52,7 @@ class DockerReference(NamedTuple):
         Raises:
             UsageError: any other shape; a tag and a digest at once.
         """
-        found = _named(text)
+        found = named(text)
         if found.tag and found.digest:
             raise UsageError(f"{shown(text)!r} has both a tag and a digest", advice="keep one of them")
         return found if found.digest else found._replace(tag=found.tag or "latest")
@@ -67,7 +67,7 @@ class DockerReference(NamedTuple):
         transport, _, rest = text.partition(":")
         if transport != "docker" or not rest.startswith("//"):
             raise UsageError(f"{shown(text)!r} is not a repository", advice="expected docker://name")
-        found = _named(rest[2:])
+        found = named(rest[2:])
         if found.tag or found.digest:
             raise UsageError(f"{shown(text)!r} names one image", advice="expected a repository without tag or digest")
         return found
@@ -236,14 +236,14 @@ def _index(digits: str) -> int:
 
 
 def _archive_name(name: str) -> str:
-    found = _named(name)
+    found = named(name)
     if found.digest:
         raise UsageError(f"{shown(name)!r} has a digest", advice="a docker-archive holds names with tags only")
     return f"{found.name}:{found.tag or 'latest'}"
 
 
-def _named(text: str) -> DockerReference:
-    """Split and check ``[host/]repository[:tag][@digest]``, with what is absent left empty."""
+def named(text: str) -> DockerReference:
+    """Return what ``[host/]repository[:tag][@digest]`` spells, with what is absent left empty; raises `UsageError`."""
     if re.fullmatch(_IMAGE_ID, text):
         raise UsageError("64 hex digits are an image ID, not a name")
     rest, at, after = text.partition("@")
@@ -285,7 +285,7 @@ def _digest(text: str) -> Digest:
 def _daemon(rest: str) -> DaemonReference:
     if rest.startswith("sha256:"):
         return DaemonReference(None, _digest(rest))
-    found = _named(rest)
+    found = named(rest)
     if found.name == f"{_HUB}/library/sha256":
         raise UsageError("the name sha256 is reserved for image IDs", advice="expected sha256:<64 hex digits>")
     if bool(found.tag) == bool(found.digest):
@@ -308,7 +308,7 @@ def _storage(rest: str) -> StorageReference:
         if not image_id:
             raise UsageError("no image is named", advice=shape)
         return StorageReference(location, None, image_id)
-    found = _named(name)
+    found = named(name)
     return StorageReference(location, found if found.digest else found._replace(tag=found.tag or "latest"), image_id)
 
 

@@ -16,6 +16,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.signature import Signature
 
 Write: TypeAlias = Callable[[bytes], object]
 """Takes the next bytes of a blob."""
@@ -71,6 +72,36 @@ class Referring(Protocol):
 
     def has_referrer(self, referrer: Referrer) -> bool:
         """Say whether ``referrer`` is tied to its subject there, as a reader would find it; raises as `referrers`."""
+
+
+@runtime_checkable
+class Signed(Protocol):
+    """A Source whose medium may hold signatures of its manifests; those of the others are none."""
+
+    def signatures(self, instance: Digest | None = None) -> Sequence[Signature]:
+        """Return the signatures of the manifest that the reference names, or of ``instance``; unverified.
+
+        Raises:
+            ContentError: one is malformed, or there are more than `MAX_SIGNATURES`.
+            TransportError: the medium failed.
+        """
+
+
+@runtime_checkable
+class KeepsSignatures(Protocol):
+    """A Sink whose medium can hold signatures; ``docker:`` has to be asked (`signatures_refused`)."""
+
+    def signatures_refused(self) -> str:
+        """Return why this destination can hold none, empty where it can; may ask the medium."""
+
+    def put_signatures(self, manifest: Digest, instance: bool, signatures: Sequence[Signature]) -> None:
+        """Add signatures to those that the manifest has there, once it was put; ``instance``: it is not the root.
+
+        Idempotent: a signature that is there already is not added again.
+
+        Raises:
+            TransportError: the medium can hold none of this kind, or failed.
+        """
 
 
 @runtime_checkable
