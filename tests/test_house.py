@@ -39,6 +39,7 @@ ORDER = (
     "resolve",
     "lifting",
     "repacking",
+    "remaking",
     "copy",
     "referrers",
     "verify",
