@@ -120,6 +120,7 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "delete": query_arguments.delete,
     "layers": query_arguments.layers,
     "manifest-digest": query_arguments.manifest_digest,
+    "generate-sigstore-key": query_arguments.generate_sigstore_key,
     "login": query_arguments.login,
     "logout": query_arguments.logout,
     "sync": sync_arguments.sync,

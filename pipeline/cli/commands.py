@@ -17,6 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "login": "check credentials with a registry and keep them",
     "logout": "forget the credentials for a registry",
     "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
+    "generate-sigstore-key": "make a pair of keys to sign images with",
     "completion": "print the script that has a shell complete transship's commands",
 }
 """What each does, in the order in which help shows them."""
@@ -29,7 +30,6 @@ ABSENT: Final[Mapping[str, str]] = {
     "untrusted-signature-dump-without-verification": "signatures are neither read nor written yet",
     "standalone-sign": "signatures are neither read nor written yet",
     "standalone-verify": "signatures are neither read nor written yet",
-    "generate-sigstore-key": "signatures are neither read nor written yet",
 }
 """Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
 OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})

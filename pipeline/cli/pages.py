@@ -165,6 +165,21 @@ PAGES: Final[Mapping[str, Page]] = {
         _PLAIN,
         (("the digest of a manifest", "transship manifest-digest manifest.json"),),
     ),
+    "generate-sigstore-key": Page(
+        (
+            "ECDSA over P-256: PREFIX.private is encrypted, in the form of skopeo and cosign, PREFIX.pub is what "
+            "others verify with. What is there is never overwritten. It needs the extra trust: "
+            "pip install 'transship[trust]'.",
+        ),
+        _PLAIN,
+        (
+            ("asked for the passphrase", "transship generate-sigstore-key --output-prefix my-key"),
+            (
+                "the passphrase from a file",
+                "transship generate-sigstore-key --output-prefix my-key --passphrase-file passphrase",
+            ),
+        ),
+    ),
     "login": Page(
         (
             "The registry is asked whether it takes them, then they are kept in an auth file, which copy and the other "

@@ -65,6 +65,19 @@ def manifest_digest(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def generate_sigstore_key(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``generate-sigstore-key``."""
+    parser.add_argument(
+        "--output-prefix", metavar="PREFIX", default="", help="write the keys to PREFIX.private and PREFIX.pub"
+    )
+    parser.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        default="",
+        help="encrypt the private key by the first line of this file (default: asked for at the terminal)",
+    )
+
+
 def login(parser: argparse.ArgumentParser) -> None:
     """Add those of ``login``."""
     registry = "host[:port], or host[:port]/namespace (default: the first unqualified-search registry)"

@@ -162,6 +162,9 @@ ELSEWHERE = {
         "delete": "--daemon-host",
     },
     "test_delete.py::test_of_a_layout_that_shares_its_blobs_goes_the_name_alone": {"delete": "--shared-blob-dir"},
+    "test_sigstore_keys.py::test_a_pair_is_made_for_the_owner_alone_and_says_where_as_skopeo_does": {
+        "generate-sigstore-key": "--output-prefix --passphrase-file"
+    },
     "test_login.py::test_a_helper_keeps_gives_and_forgets": {"login": "--username --password-stdin --verbose"},
     "test_login.py::test_each_uses_and_forgets_what_the_other_keeps": {"login": "--password --get-login --tls-verify"},
     "test_login.py::test_docker_reads_what_is_written_for_it": {"login": "--compat-auth-file --authfile"},

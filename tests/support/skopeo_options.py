@@ -38,9 +38,12 @@ COMMANDS = {
     "login": _words("authfile compat-auth-file cert-dir get-login password password-stdin tls-verify username verbose"),
     "logout": _words("authfile compat-auth-file all tls-verify"),
     "manifest-digest": _words(),
+    "generate-sigstore-key": _words("output-prefix passphrase-file"),
 }
-LEFT_TO_TRUST = ("standalone-sign", "standalone-verify", "generate-sigstore-key")
+LEFT_TO_TRUST = ("standalone-sign", "standalone-verify")
 """Commands that are not built: they sign and verify."""
+NEWER = ("generate-sigstore-key",)
+"""Commands that the installed skopeo does not have."""
 LEFT_OUT = ("experimental-image-proxy", "untrusted-signature-dump-without-verification")
 """Hidden commands that are for other programs."""
 SHORT = {
