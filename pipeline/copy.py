@@ -6,7 +6,7 @@ the sink already has is not read or written again.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
@@ -35,6 +35,8 @@ from transship.pipeline.tree import Selection
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from transship.pipeline.trust.encryption.keys import Keys
+
 _MOST_FAILED: Final = 8
 SMALL_BLOB: Final = 1 << 20
 """Bytes below which handing a blob to another thread costs more than fetching it."""
@@ -56,12 +58,21 @@ class Change(NamedTuple):
     new: Descriptor
 
 
+class Crypted(NamedTuple):
+    """A layer as it is now that it was encrypted for ``keys``, or decrypted with one: their names."""
+
+    kind: Literal["encrypt", "decrypt"]
+    layer: Digest
+    keys: tuple[str, ...]
+
+
 class Conversion(NamedTuple):
-    """What `convert` made: the new root, every change below it, what the target could not hold."""
+    """What `convert` made: the new root, every change below it, what the target could not hold, what keys did."""
 
     root: Descriptor
     changes: tuple[Change, ...]
     losses: tuple[str, ...]
+    crypted: tuple[Crypted, ...] = ()
 
     @property
     def changed(self) -> dict[Digest, Digest]:
@@ -117,17 +128,21 @@ def convert(
     source: Source | None = None,
     *,
     fill: Fill | None = None,
+    keys: "Keys | None" = None,
 ) -> Conversion:
     """Make the manifests, configs and layers of ``shape`` in the store; the source's stay.
 
     Layers are repacked on ``pool`` if there is one; its threads are waited for. Those not in the
     store are read from ``source``. Those unpacked go through ``fill``, if given, past the store.
-    The result does not depend on any of these.
+    The result does not depend on any of these, but that what is encrypted with ``keys``, those that ``shape``
+    names, is another each time.
 
     Raises:
         ContentError: the target cannot hold something, or a layer does not match its diff ID.
     """
-    return _Converter(store, bounded(store, selection, shape), shape, pool, source, fill=fill).run()
+    return _Converter(
+        store, bounded(store, selection, shape), shape, Remaker(store, shape, pool, source, fill=fill, keys=keys), pool
+    ).run()
 
 
 def write(
@@ -166,16 +181,15 @@ class _Converter:
         store: Store,
         selection: Selection,
         shape: Shape,
+        remaker: Remaker,
         pool: "Executor | None",
-        source: Source | None,
-        *,
-        fill: Fill | None,
     ) -> None:
         self._store = store
         self._selection = selection
         self._shape = shape
         self._pool = pool
-        self._remaker = Remaker(store, shape, pool, source, fill=fill)
+        self._remaker = remaker
+        self._crypted: list[Crypted] = []
         self._changed: dict[Digest, Descriptor] = {}
         self._changes: list[Change] = []
         self._losses: list[str] = []
@@ -196,7 +210,7 @@ class _Converter:
         self._losses += untied_subjects(subjects, self._changed)
         losses = tuple(dict.fromkeys(self._losses))
         refuse_losses(self._shape, losses)
-        return Conversion(root, tuple(self._changes), losses)
+        return Conversion(root, tuple(self._changes), losses, tuple(dict.fromkeys(self._crypted)))
 
     def _index(self, descriptor: Descriptor, index: Index) -> tuple[bytes, MediaType]:
         kept = self._selection.entries(index, descriptor)
@@ -254,14 +268,17 @@ class _Converter:
         return ImageConfig.parse(self._store.read(config), f"config {config.digest}")
 
     def _layers(self, plan: ImagePlan) -> tuple[Descriptor, ...]:
-        repacked = self._remaker.all_of(plan, self._config_view(plan).diff_ids)
+        remade = self._remaker.all_of(plan, self._config_view(plan).diff_ids)
         made = []
         for number, layer in enumerate(plan.layers):
             table = self._remaker.tables.get(layer.source.digest)
-            if layer.repack and table and not table_of(layer.source.annotations):
+            if layer.remade and table and not table_of(layer.source.annotations):
                 self._losses.append(f"layers[{number}] table of contents: {table}")
             kept = Descriptor(layer.media_type, layer.source.digest, layer.source.size)
-            new = repacked[layer.source.digest, layer.media_type] if layer.repack else kept
+            key = layer.source.digest, layer.media_type
+            new = remade[key] if layer.remade else kept
+            if layer.crypt:
+                self._crypted.append(Crypted(layer.crypt, new.digest, self._remaker.keys[key]))
             self._note("layer", layer.source, new)
             made.append(new)
         return tuple(made)

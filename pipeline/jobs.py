@@ -193,6 +193,9 @@ def _shape_document(shape: Shape) -> Json:
         **({"budget": [*shape.budget]} if shape.budget != DEFAULT_BUDGET else {}),
         **{key: True for key in _FLAGS if getattr(shape, key)},
         **({"foreign": shape.foreign} if shape.foreign else {}),
+        **({"encrypt": [*shape.encrypt]} if shape.encrypt else {}),
+        **({"encrypt-layers": [*shape.encrypt_layers]} if shape.encrypt_layers else {}),
+        **({"decrypt": [*shape.decrypt]} if shape.decrypt else {}),
         **({"named": [*shape.named]} if any(shape.named) else {}),
     }
 
@@ -227,8 +230,17 @@ def _shape(item: Mapping[str, object]) -> Shape:
         budget=Budget(*(int(str(bound)) for bound in _items(item.get("budget")))),
         foreign=item.get("foreign"),  # type: ignore[arg-type] # the schema names the two
         named=_pair(item.get("named")),
-        **{key: item.get(key) is True for key in _FLAGS},
+        preserve=item.get("preserve") is True,
+        reversible=item.get("reversible") is True,
+        lossless=item.get("lossless") is True,
+        encrypt=_texts(item.get("encrypt")),
+        encrypt_layers=tuple(int(text) for text in _texts(item.get("encrypt-layers"))),
+        decrypt=_texts(item.get("decrypt")),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in _items(value))
 
 
 def _pair(value: object) -> tuple[str, str]:

@@ -70,6 +70,9 @@ def _shape(job: Job, transport: str) -> Shape:
         reversible=wish.reversible,
         lossless=wish.fail_on_loss,
         foreign=wish.foreign,
+        encrypt=wish.encrypt,
+        encrypt_layers=wish.encrypt_layers,
+        decrypt=wish.decrypt,
     )
     return bounded(shape, transport)
 

@@ -1,4 +1,4 @@
-"""What a shape makes of the layers below a selection, said before any is read: which it repacks, which stay."""
+"""What a shape makes of the layers below a selection, said before any is read: which change, which stay."""
 
 from typing import Final, NamedTuple
 
@@ -19,8 +19,8 @@ _SHOWN_LOSSES: Final = 5
 class Layers(NamedTuple):
     """What becomes of the layers of a selection.
 
-    Those ``passing`` are only repacked: `convert` can read them straight from the source. Those ``staying`` it never
-    reads, as they stay as they are: a destination that has one already needs no bytes of it.
+    Those ``passing`` only become other bytes: `convert` can read them straight from the source. Those ``staying`` it
+    never reads, as they stay as they are: a destination that has one already needs no bytes of it.
     """
 
     passing: frozenset[Digest]
@@ -42,7 +42,7 @@ def layers(store: Store, selection: Selection, shape: Shape) -> Layers:
             plan = plan_image(manifest, shape)
             refuse_losses(shape, plan.losses)
             for layer in plan.layers:
-                if layer.repack:
+                if layer.remade:
                     repacked.add(layer.source.digest)
                 else:
                     kept[layer.source.digest] = layer.source

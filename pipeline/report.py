@@ -32,6 +32,14 @@ class Change(NamedTuple):
     media_type: str
 
 
+class Crypted(NamedTuple):
+    """A layer that was encrypted (``kind`` encrypt) or decrypted: its digest now, and the names of the keys."""
+
+    kind: str
+    layer: str
+    keys: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One image at one destination; digests are empty until they are known, sizes are bytes.
@@ -56,6 +64,7 @@ class Line:
     """What of all that hangs on the image was written, and what left behind; None where that was not asked for."""
     kept: tuple[Digest, ...] | None = None
     """Of a sparse index the images that were written, else None."""
+    crypted: tuple[Crypted, ...] = ()
 
     def document(self) -> Object:
         """Return the JSON object of one image in ``report.json``."""
@@ -78,6 +87,11 @@ class Line:
         if self.hanging is not None:
             found = self.hanging.to_document()
             made |= {"referrers": found["referrers"], "left-behind": found["left"]}
+        for key, kind in (("encrypted", "encrypt"), ("decrypted", "decrypt")):
+            found_keys: list[Json] = [
+                {"layer": one.layer, "keys": list(one.keys)} for one in self.crypted if one.kind == kind
+            ]
+            made |= {key: found_keys} if found_keys else {}
         if self.kept is not None:
             made["kept"] = [str(digest) for digest in self.kept]
         if self.codec:
@@ -141,6 +155,7 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -
         error=_text(error.get("message")),
         retriable=error.get("retriable") is True,
         hanging=_hanging(records, delivery, member) if plan.images[member.image].referrers else None,
+        crypted=tuple(_crypted(made.get("crypted"))),
         kept=_kept(records) if plan.images[member.image].sparse else None,
     )
 
@@ -160,6 +175,14 @@ def _kept(records: Mapping[str, Object]) -> tuple[Digest, ...] | None:
         return tuple(Digest.parse(str(one)) for one in kept) if isinstance(kept, list) else None
     except ContentError:
         return None
+
+
+def _crypted(listed: Json) -> Iterator[Crypted]:
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            keys = one.get("keys")
+            names = tuple(_text(name) for name in keys) if isinstance(keys, list) else ()
+            yield Crypted(_text(one.get("kind")), _text(one.get("layer")), names)
 
 
 def _change(change: Object) -> Change:

@@ -65,6 +65,8 @@ def tar_sizes(
 
 def _said(source: Source, plan: LayerPlan) -> int | None:
     layer = plan.source
+    if plan.crypt:
+        return None
     if plan.repack is None:
         return layer.size
     if compression_of(layer.media_type) is not Compression.GZIP or layer.size < _LEAST:

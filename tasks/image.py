@@ -12,7 +12,7 @@ from typing import ClassVar
 import luigi
 
 from transship.pipeline.compression.codecs import codec
-from transship.pipeline.copy import Change, convert, fetch_blobs
+from transship.pipeline.copy import Change, Crypted, convert, fetch_blobs
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.foreign import fetch_foreign
@@ -22,6 +22,7 @@ from transship.pipeline.referrers import Found, Place, fetch, find, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.tree import Selection
+from transship.pipeline.trust.extra import from_extra
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -173,13 +174,20 @@ class ConvertMediaTypes(_ImageStep):
         shape = self.workspace.shapes[self.shape]
         space = self.workspace
         fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.source)), space.registries)
-        made = convert(self.workspace.store, selection, shape, self.workspace.pool)
+        keys = None
+        if shape.encrypt or shape.decrypt:
+            with from_extra("encryption of layers"):
+                from transship.pipeline.trust.encryption.keys import load_keys  # noqa: PLC0415 - an extra
+            keys = load_keys(shape.encrypt, shape.decrypt)
+        made = convert(self.workspace.store, selection, shape, self.workspace.pool, keys=keys)
         repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)
         return {
             "root": made.root.to_document(),
             "codec": codec(shape.layers, shape.level) if repacked and shape.layers else "",
             "changes": [_change(change) for change in made.changes],
             "losses": list(made.losses),
+            # Another each time: what is kept here is what every destination gets, and every further run.
+            **({"crypted": [_crypted(one) for one in made.crypted]} if made.crypted else {}),
         }
 
     def made(self) -> Selection:
@@ -203,6 +211,10 @@ def _forget(task: luigi.Task) -> None:
     for needed in luigi.task.flatten(task.requires()):
         needed.output().remove()
         _forget(needed)
+
+
+def _crypted(one: Crypted) -> Json:
+    return {"kind": one.kind, "layer": str(one.layer), "keys": list(one.keys)}
 
 
 def _change(change: Change) -> Json:

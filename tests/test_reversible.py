@@ -98,7 +98,7 @@ def test_repacked_layers_leave_no_original_behind_and_are_a_loss_where_it_was_as
     image = make_image("packed")
     store, root = stored(tmp_path, image)
     made = convert(store, Selection(root), THERE._replace(layers=Compression.ZSTD))
-    assert made.losses == ("manifest bytes: its layers are repacked, so that no way leads back to them",)
+    assert made.losses == ("manifest bytes: its layers are made anew, so that no way leads back to them",)
     assert "annotations" not in json.loads(load(store, made.root).raw)
     there = convert(store, Selection(root), THERE)
     later = convert(store, Selection(there.root), Shape("oci", layers=Compression.ZSTD))

@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from transship.pipeline.batch.keys import read_keys
 from transship.pipeline.batch.model import Platforms, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
@@ -81,7 +83,7 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
         # `all` under defaults says no more than the default itself does: of an index, a docker-archive
         # then gets this machine's image.
         explicit_platforms="platforms" in image or merged.get("platforms", "all") != "all",
-        wish=_wish(document, places, merged),
+        wish=_wish(document, folder, places, merged),
         templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged["to"])),
         referrers=merged.get("referrers", False),
         sparse=merged.get("sparse", False),
@@ -182,8 +184,9 @@ def _platforms(document: Document, places: Mapping[str, Place], said: Any) -> Pl
     return tuple(said) if isinstance(said, list) else str(said)
 
 
-def _wish(document: Document, places: Mapping[str, Place], merged: Mapping[str, Any]) -> Wish:
-    wish = Wish(**{key.replace("-", "_"): merged[key] for key in _WISHES if key in merged})
+def _wish(document: Document, folder: Path, places: Mapping[str, Place], merged: Mapping[str, Any]) -> Wish:
+    keys = read_keys(document, partial(absolute, folder), places, merged)
+    wish = Wish(**keys, **{key.replace("-", "_"): merged[key] for key in _WISHES if key in merged})
     wrong = wrong_level(Compression(wish.layers), wish.level) if wish.level and wish.layers != "keep" else ""
     if wrong:
         raise document.refusal(places["level"], wrong)

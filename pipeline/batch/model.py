@@ -23,6 +23,7 @@ class Wish:
 
     ``foreign`` None is as the destination needs.
     ``max_layer_size`` and ``max_layer_ratio`` are those of `compression.Budget`.
+    ``encrypt`` and ``decrypt`` name keys as `Shape` does, by absolute paths.
     ``reversible`` keeps Docker's manifests for the way back, ``fail_on_loss`` refuses to lose anything.
     """
 
@@ -36,6 +37,9 @@ class Wish:
     max_layer_ratio: int = DEFAULT_BUDGET.ratio
     reversible: bool = False
     fail_on_loss: bool = False
+    encrypt: tuple[str, ...] = ()
+    encrypt_layers: tuple[int, ...] = ()
+    decrypt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

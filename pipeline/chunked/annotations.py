@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 _CHUNKED: Final = "io.github.containers.zstd-chunked."
+_ENCRYPTION: Final = "org.opencontainers.image.enc."
+"""Whose keys open the bytes, and what they must hash to. Source: containers/ocicrypt."""
 _ESTARGZ: Final = frozenset({"containerd.io/snapshot/stargz/toc.digest", "io.containers.estargz.uncompressed-size"})
 CHECKSUM: Final = f"{_CHUNKED}manifest-checksum"
 POSITION: Final = f"{_CHUNKED}manifest-position"
@@ -15,7 +17,7 @@ SPLIT_POSITION: Final = f"{_CHUNKED}tarsplit-position"
 
 def of_bytes(key: str) -> bool:
     """Say whether an annotation is about the layer's bytes, and wrong for any others."""
-    return key.startswith(_CHUNKED) or key in _ESTARGZ
+    return key.startswith((_CHUNKED, _ENCRYPTION)) or key in _ESTARGZ
 
 
 def is_chunked(annotations: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from transship.pipeline.cli.archive_target import pour, refuse_to_lose, takes_a_stream
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.copy_arguments import refuse_encryption
-from transship.pipeline.cli.copy_wish import choice, shape
+from transship.pipeline.cli.copy_wish import choice, keys, shape
 from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
 from transship.pipeline.cli.sync_arguments import refuse_signing
@@ -108,7 +108,7 @@ def _copy(
     scratch: Path,
 ) -> Digest:
     transport, name = _named(destination)
-    form, chosen = _form(options, destination), choice(options)
+    form, chosen, secrets = _form(options, destination), choice(options), keys(options)
     _refuse_asked(destination, options, several=chosen.all or chosen.listed is not None, single=form.single)
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
     store = Store(scratch, durable=transport not in _COPYING)
@@ -132,7 +132,7 @@ def _copy(
         fetch_blobs(source, store, selection, pool, leave=becoming.passing | there)
         fetch(source, store, hanging.referrers, pool)
         fetch_foreign(store, selection, form, lambda: nullcontext(source), registries[0])
-        converted = partial(convert, store, selection, form, pool, source)
+        converted = partial(convert, store, selection, form, pool, source, keys=secrets)
         if isinstance(destination, PathReference) and transport == "docker-archive":
             sizes = tar_sizes(source, store, selection, form, pool)
             made = _into_archive(store, destination, sizes, converted, options.additional_tag)
@@ -146,6 +146,9 @@ def _copy(
                 write(store, made.root, sink, name, leave=there, kept=kept, foreign=form.downloads)
         for loss in made.losses:
             print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
+        for one in () if options.quiet else made.crypted:
+            whose = "with" if one.kind == "decrypt" else "for"
+            print(f"transship: {one.kind}ed {one.layer} {whose} {shown(', '.join(one.keys))}", file=sys.stderr)
         for left in hanging.left:
             print(f"transship: left behind: {shown(str(left), LONGEST_LINE)}", file=sys.stderr)
         written = opened.enter_context(closing(from_written(destination, registries[1], options.dest_shared_blob_dir)))

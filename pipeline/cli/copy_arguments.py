@@ -6,12 +6,7 @@ from transship.pipeline.cli.flags import account, both_sides, elsewhere, flag, n
 from transship.pipeline.cli.sync_arguments import signing
 from transship.pipeline.errors import UsageError
 
-_UNBUILT = {
-    "encryption_key": "layers are not encrypted yet",
-    "encrypt_layer": "layers are not encrypted yet",
-    "decryption_key": "layers are not decrypted yet",
-    "sign_identity": "signatures are not written yet",
-}
+_UNBUILT = {"sign_identity": "signatures are not written yet"}
 
 
 def copy(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +40,7 @@ def copy(parser: argparse.ArgumentParser) -> None:
         elsewhere(parser, side)
     retrying(parser)
     signing(parser)
-    for name in ("encryption-key", "encrypt-layer", "decryption-key"):
-        parser.add_argument(f"--{name}", metavar="X", action="append", default=[], help="not built yet: an error")
+    _encryption(parser)
     parser.add_argument("--sign-identity", metavar="NAME", default="", help="not built yet: an error")
 
 
@@ -55,6 +49,51 @@ def refuse_encryption(options: argparse.Namespace) -> None:
     for name, why in _UNBUILT.items():
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')}: {why}", advice="leave it out")
+
+
+def _encryption(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--encryption-key",
+        metavar="PROTOCOL:KEY",
+        action="extend",
+        type=_listed,
+        default=[],
+        help="encrypt layers for this key: jwe:FILE, pkcs7:FILE or pgp:NAME; may stand several times",
+    )
+    parser.add_argument(
+        "--encrypt-layer",
+        metavar="N",
+        action="extend",
+        type=_numbers,
+        default=[],
+        help="encrypt this layer alone, 0 is the first and -1 the last; may stand several times (default: all)",
+    )
+    parser.add_argument(
+        "--decryption-key",
+        metavar="KEY[:PASSPHRASE]",
+        action="extend",
+        type=_listed,
+        default=[],
+        help="decrypt layers with the key in this file; its passphrase as file=FILE, fd=N or pass=TEXT; all are tried",
+    )
+
+
+def _listed(text: str) -> list[str]:
+    """Return the parts of a comma-separated list, quoted where one holds a comma, as skopeo reads it."""
+    import csv  # noqa: PLC0415 - few copies have keys
+
+    found = next(csv.reader([text]), [])
+    if not all(found) or not found:
+        # As of a variable that is not set: nothing would be encrypted.
+        raise argparse.ArgumentTypeError("names no key")
+    return found
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a layer") from None
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.cli.connect import wanted_platform
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
@@ -13,6 +13,9 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.tree import Selection
+
+if TYPE_CHECKING:
+    from transship.pipeline.trust.encryption.keys import Keys
 
 
 class Choice(NamedTuple):
@@ -71,6 +74,8 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         raise UsageError("copy: --dest-decompress and --dest-compress exclude each other", advice="choose one")
     if options.dest_compress and transport != "dir":
         print("transship: --dest-compress is for dir: destinations only, and does nothing here", file=sys.stderr)
+    if options.encryption_key and options.decryption_key:
+        raise UsageError("copy: --encryption-key and --decryption-key cannot be specified together", advice="keep one")
     level = options.dest_compress_level
     layers = Compression(options.dest_compress_format) if options.dest_compress_format else None
     # A level alone, and --dest-compress, say how to pack what is plain: what is packed stays.
@@ -97,7 +102,28 @@ def shape(options: argparse.Namespace, transport: str) -> Shape:
         reversible=options.reversible,
         lossless=options.fail_on_loss,
         foreign=options.foreign or None,
+        encrypt=tuple(options.encryption_key),
+        encrypt_layers=tuple(options.encrypt_layer),
+        # Of a passphrase nothing goes any further than to whom needs it.
+        decrypt=tuple(text.partition(":")[0] for text in options.decryption_key),
     )
+
+
+def keys(options: argparse.Namespace) -> "Keys | None":
+    """Return the keys that layers are to be encrypted or decrypted with, None where there are none.
+
+    Raises:
+        UsageError: one cannot be read or used, or options that exclude each other.
+    """
+    if options.encrypt_layer and not options.encryption_key:
+        raise UsageError("copy: --encrypt-layer goes with --encryption-key", advice="say --encryption-key jwe:FILE")
+    if not options.encryption_key and not options.decryption_key:
+        return None
+    from transship.pipeline.trust.extra import from_extra  # noqa: PLC0415
+
+    with from_extra("encryption of layers"):
+        from transship.pipeline.trust.encryption.keys import load_keys  # noqa: PLC0415 - an extra
+    return load_keys(options.encryption_key, options.decryption_key)
 
 
 def _listed(text: str) -> tuple[Platform, ...] | None:

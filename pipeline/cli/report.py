@@ -38,6 +38,9 @@ def _print(lines: list[Line]) -> None:
         print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {len(line.changes)} digests or media types changed")
         for loss in line.losses:
             print(f"  lost: {shown(loss, LONGEST_LINE)}")
+        for one in line.crypted:
+            whose = "with" if one.kind == "decrypt" else "for"
+            print(f"  {one.kind}ed: {one.layer} {whose} {shown(', '.join(one.keys), LONGEST_LINE)}")
         for referrer in line.hanging.referrers if line.hanging else ():
             print(f"  with: {shown(str(referrer), LONGEST_LINE)}")
         for left in line.hanging.left if line.hanging else ():

@@ -4,7 +4,7 @@ Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2"
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from transship.pipeline.chunked.annotations import carried, table_of
 from transship.pipeline.compression import Compression
@@ -26,6 +26,9 @@ from transship.pipeline.manifest.media_types import (
     UNCOMPRESSED,
     ZSTD,
     MediaType,
+    decrypted,
+    encrypted,
+    is_encrypted,
     to_docker,
     to_oci,
 )
@@ -33,11 +36,17 @@ from transship.pipeline.manifest.views import Image
 
 
 class LayerPlan(NamedTuple):
-    """What becomes of one layer; ``repack`` None keeps its bytes."""
+    """What becomes of one layer; ``repack`` None keeps its packing, ``crypt`` empty its bytes too."""
 
     source: Descriptor
     media_type: MediaType
     repack: Compression | None
+    crypt: Literal["", "encrypt", "decrypt"] = ""
+
+    @property
+    def remade(self) -> bool:
+        """Whether it becomes other bytes."""
+        return bool(self.repack or self.crypt)
 
 
 class ImagePlan(NamedTuple):
@@ -62,23 +71,23 @@ class ImagePlan(NamedTuple):
             self.media_type == self.image.media_type
             and not self.strict_config
             and self.config_media_type == self.image.config.media_type
-            and all(layer.repack is None and layer.media_type == layer.source.media_type for layer in self.layers)
+            and all(not layer.remade and layer.media_type == layer.source.media_type for layer in self.layers)
         )
 
-    def repacked(self, diff_ids: tuple[Digest, ...]) -> Iterator[tuple[LayerPlan, Compression, Digest]]:
-        """Yield each layer that is repacked, how, and its diff ID.
+    def remade(self, diff_ids: tuple[Digest, ...]) -> Iterator[tuple[LayerPlan, Digest]]:
+        """Yield each layer that becomes other bytes, and its diff ID.
 
         Raises:
             ContentError: one that is there twice is to have two diff IDs: its tar can have but one.
         """
         said: dict[Digest, Digest] = {}
         for layer, diff_id in zip(self.layers, diff_ids, strict=False):
-            if layer.repack:
+            if layer.remade:
                 digest = layer.source.digest
                 other = said.setdefault(digest, diff_id)
                 if other != diff_id:
                     raise ContentError(f"layer {digest}: the config gives it two diff IDs, {other} and {diff_id}")
-                yield layer, layer.repack, diff_id
+                yield layer, diff_id
 
     def stale(self, config: Descriptor, layers: tuple[Descriptor, ...]) -> tuple[str, ...]:
         """Return what `build_manifest` drops with ``config`` and ``layers``, as it spoke of the bytes of before."""
@@ -131,19 +140,23 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
             )
             lost += losses(beyond_image(image), beyond_image(found))
             return ImagePlan(image, target, found.config.media_type, False, back, lost, found)
-    layers = tuple(_plan_layer(layer, shape, oci, same_format) for layer in image.layers)
+    chosen = _to_encrypt(image, shape)
+    layers = tuple(
+        _plan_layer(layer, shape, oci, same_format, encrypt=number in chosen)
+        for number, layer in enumerate(image.layers)
+    )
     lost += tuple(
         f"layers[{n}] table of contents: {table_of(plan.source.annotations)}"
         for n, plan in enumerate(layers)
-        if plan.repack and table_of(plan.source.annotations)
+        if plan.remade and table_of(plan.source.annotations)
     )
     if not oci and not same_format:
         lost += losses(beyond_image(image), {})
     reversible = shape.reversible and oci and not same_format
     if reversible:
         lost += original.too_large(image.raw, "manifest")
-    if (reversible or (oci and original.ORIGINAL in image.annotations)) and any(layer.repack for layer in layers):
-        lost += ("manifest bytes: its layers are repacked, so that no way leads back to them",)
+    if (reversible or (oci and original.ORIGINAL in image.annotations)) and any(layer.remade for layer in layers):
+        lost += ("manifest bytes: its layers are made anew, so that no way leads back to them",)
     # A manifest that keeps its format keeps what it calls its config, were it the other format's word.
     config_type = image.config.media_type if same_format else OCI_CONFIG if oci else DOCKER_CONFIG
     return ImagePlan(image, target, config_type, strict, layers, lost, reversible=reversible)
@@ -152,6 +165,8 @@ def _plan(image: Image, shape: Shape) -> ImagePlan:
 def _stay(image: Image, shape: Shape) -> bool:
     """Say whether no layer of ``image`` is repacked for ``shape``, by what their descriptors say."""
     wanted = shape.layers
+    if any(is_encrypted(layer.media_type) for layer in image.layers):
+        return False
     if wanted is None:
         return True
     packed = all(layer.media_type in LAYERS and packed_so(layer, wanted) for layer in image.layers)
@@ -160,6 +175,11 @@ def _stay(image: Image, shape: Shape) -> bool:
 
 def _artifact(image: Image, foreign: MediaType, shape: Shape) -> ImagePlan:
     """Return the plan for what is no image (chart, signature, SBOM): to the byte, whatever was asked for."""
+    if shape.encrypt:
+        raise ContentError(
+            f"manifest {image.digest}: not an image but {shown(foreign)}, of which nothing can be encrypted",
+            advice="name the platforms that are to be copied",
+        )
     if shape.single:
         raise ContentError(
             f"manifest {image.digest}: not an image but {shown(foreign)}; the destination holds images",
@@ -195,7 +215,52 @@ def _target(image: Image, manifests: Manifests) -> MediaType:
     return made[manifests]
 
 
-def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
+def _plan_layer(layer: Descriptor, shape: Shape, oci: bool, same_format: bool, *, encrypt: bool) -> LayerPlan:
+    if is_encrypted(layer.media_type):
+        return _plan_encrypted(layer, shape, oci, same_format)
+    plan = _plan_plain(layer, shape, oci, same_format)
+    if not encrypt:
+        return plan
+    if layer.is_elsewhere and not shape.downloads:
+        raise ContentError(
+            f"layer {layer.digest} is foreign, and cannot be encrypted where it is", advice="say foreign: download"
+        )
+    try:
+        return plan._replace(media_type=encrypted(plan.media_type), crypt="encrypt")
+    except ContentError as error:
+        # An attestation beside the image: left as it is it would say what shall not be read.
+        advice = "name the platforms or the layers that are to be encrypted"
+        raise ContentError(f"layer {layer.digest}: {error.message}", advice=advice) from error
+
+
+def _plan_encrypted(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
+    """Return the plan for a layer that is encrypted already: it stays so, unless there are keys to decrypt it."""
+    if shape.decrypt:
+        inner = layer._replace(media_type=decrypted(layer.media_type))
+        return _plan_plain(inner, shape, oci, same_format)._replace(source=layer, crypt="decrypt")
+    if not oci or shape.single:
+        what = "which the destination does not hold" if oci else "which Docker's formats do not hold"
+        raise ContentError(
+            f"layer {layer.digest} is encrypted, {what}", advice="give the key: --decryption-key, decrypt:"
+        )
+    return LayerPlan(layer, layer.media_type, None)
+
+
+def _to_encrypt(image: Image, shape: Shape) -> frozenset[int]:
+    """Return the numbers of the layers of ``image`` that are to be encrypted."""
+    count = len(image.layers)
+    if not shape.encrypt:
+        return frozenset()
+    for number in shape.encrypt_layers:
+        if not -count <= number < count:
+            raise ContentError(
+                f"manifest {image.digest}: there is no layer {number} to encrypt, it has {count}",
+                advice="the first is 0, the last -1",
+            )
+    return frozenset(number % count for number in shape.encrypt_layers or range(count))
+
+
+def _plan_plain(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -> LayerPlan:
     # Attestations and other artifacts ride in images as layers of types of their own.
     packed_already = shape.plain and layer.media_type not in UNCOMPRESSED
     elsewhere = layer.is_elsewhere and not shape.downloads

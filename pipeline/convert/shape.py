@@ -25,6 +25,8 @@ class Shape(NamedTuple):
     ``reversible`` keeps each Docker manifest in an annotation of the OCI one that it becomes.
     ``foreign`` says whether foreign layers stay at their URLs or are fetched; None is as the transport needs.
     ``named`` are the repository and tag that a v2s1 manifest says of itself.
+    ``encrypt`` are the recipients of the layers ``encrypt_layers`` (by number, negative from the last; none are all),
+    ``decrypt`` the files of the keys for encrypted ones: names, never what stands in them.
     ``budget`` bounds what layers may expand to; it decides whether there is a result, never which.
     """
 
@@ -41,6 +43,9 @@ class Shape(NamedTuple):
     lossless: bool = False
     foreign: Foreign | None = None
     named: tuple[str, str] = ("", "")
+    encrypt: tuple[str, ...] = ()
+    encrypt_layers: tuple[int, ...] = ()
+    decrypt: tuple[str, ...] = ()
 
     @property
     def downloads(self) -> bool:
@@ -57,6 +62,9 @@ class Shape(NamedTuple):
         flags += "-download" if self.downloads else ""
         # A repository has slashes, and is as long as it likes.
         flags += f"-{Digest.of(repr(self.named).encode()).hex[:12]}" if any(self.named) else ""
+        # Nor is a file's name short.
+        keys = (self.encrypt, self.encrypt_layers, self.decrypt)
+        flags += f"-{Digest.of(repr(keys).encode()).hex[:12]}" if any(keys) else ""
         return f"{self.manifests}-{self.config}-{layers}{level}{flags}"
 
 
@@ -75,6 +83,8 @@ def bounded(wish: Shape, transport: str) -> Shape:
         UsageError: a Docker format was asked for in an OCI layout, or of zstd layers; or that a foreign layer
             stay at its URL where every layer must be held.
     """
+    if wish.encrypt:
+        wish = _encrypting(wish, transport)
     if wish.foreign == "keep-urls" and transport in _HOLD_ALL:
         raise UsageError(f"{transport}: holds every layer", advice="leave out foreign: keep-urls")
     # As skopeo: what is to be used as it is has all its layers, dir: too.
@@ -86,7 +96,8 @@ def bounded(wish: Shape, transport: str) -> Shape:
         wish = wish._replace(single=True)
     if transport in ("docker-archive", "docker-daemon"):
         plain = Shape("docker", wish.config, Compression.NONE, single=True)
-        return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless, foreign=wish.foreign)
+        plain = plain._replace(foreign=wish.foreign, decrypt=wish.decrypt)
+        return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless)
     if transport in ("oci", "oci-archive"):
         if wish.manifests in ("docker", "v2s1"):
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
@@ -97,6 +108,24 @@ def bounded(wish: Shape, transport: str) -> Shape:
             raise UsageError("Docker's formats hold no zstd layers", advice="say manifests: oci, or layers: gzip")
         return wish._replace(manifests="oci")
     return wish
+
+
+def _encrypting(wish: Shape, transport: str) -> Shape:
+    """Return ``wish`` in the one format that holds encrypted layers, as skopeo: who asks for them gets it."""
+    if wish.decrypt:
+        raise UsageError("an image is either encrypted or decrypted", advice="leave out one of the two")
+    if transport in _HOLD_ALL:
+        raise UsageError(
+            f"{transport}: holds no encrypted layers", advice="write to oci:, oci-archive:, dir: or docker://"
+        )
+    if wish.manifests in ("docker", "v2s1"):
+        raise UsageError(
+            "Docker's formats hold no encrypted layers", advice="say manifests: oci, or nothing of the format"
+        )
+    if wish.layers is Compression.ZSTD_CHUNKED:
+        # Nobody reads parts of what is encrypted.
+        raise UsageError("zstd:chunked is of no use in an encrypted layer", advice="say zstd")
+    return wish._replace(manifests="oci")
 
 
 def at_registry(form: Shape, place: DockerReference) -> Shape:

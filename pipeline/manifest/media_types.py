@@ -63,6 +63,31 @@ LAYERS: Final = UNCOMPRESSED | GZIP | ZSTD
 LAYER_PREFIXES: Final = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 """What the media types of layers begin with, also of those that are not known here, as encrypted ones."""
 
+ENCRYPTED: Final = "+encrypted"
+"""What ends the media type of an encrypted layer; what stands before is the type of what it was. Source: ocicrypt."""
+_ENCRYPTABLE: Final = (*(oci for _, oci in _PAIRS if oci in LAYERS), OCI_LAYER_ZSTD, OCI_FOREIGN_ZSTD)
+
+
+def is_encrypted(media_type: MediaType) -> bool:
+    """Say whether a layer of ``media_type`` is encrypted."""
+    return media_type.endswith(ENCRYPTED)
+
+
+def encrypted(media_type: MediaType) -> MediaType:
+    """Return the media type of an encrypted layer of ``media_type``.
+
+    Raises:
+        ContentError: there is none.
+    """
+    if media_type not in _ENCRYPTABLE:
+        raise ContentError(f"media type {shown(media_type)!r} has no encrypted form")
+    return MediaType(media_type + ENCRYPTED)
+
+
+def decrypted(media_type: MediaType) -> MediaType:
+    """Return the media type of what an encrypted layer of ``media_type`` holds."""
+    return MediaType(media_type.removesuffix(ENCRYPTED))
+
 
 def to_oci(media_type: MediaType) -> MediaType:
     """Return the OCI media type of the same content; an OCI type is its own.

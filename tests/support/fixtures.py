@@ -1,10 +1,13 @@
 """Servers and engines that are started once a session; each test keeps to names of its own in them."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.certificates import Certificates, issued
+from support.encryption_keys import KeyFolder
 from support.engines import Docker, Podman, docker_engine, podman_storage
 from support.registry_server import RegistryServer, running
 from support.token_server import ISSUER, SERVICE, Account, TokenServer, issuing
@@ -78,3 +81,10 @@ def tls_registry(tmp_path_factory: pytest.TempPathFactory, certificates: Certifi
     folder = tmp_path_factory.mktemp("tls")
     with running(folder, user=USER, password=PASSWORD, certificate=certificates.pair, access_log=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def key_folder() -> Iterator[KeyFolder]:
+    # A socket's name is short, and GnuPG's are in its folder.
+    with tempfile.TemporaryDirectory(prefix="keys-") as folder:
+        yield KeyFolder(Path(folder))
