@@ -232,7 +232,19 @@ def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
             client, there = registries.home(reference)
             return list(client.list_tags(there.repository))
 
-    return plan_batch(read_batch(path, tags), digest)
+    plan = plan_batch(read_batch(path, tags), digest)
+    _check_keys(plan)
+    return plan
+
+
+def _check_keys(plan: Plan) -> None:
+    """Raise `UsageError` where a key that the batch names cannot be read: else that came out once all was fetched."""
+    shapes = (member.shape for delivery in plan.deliveries.values() for member in delivery.members)
+    wanted = {(shape.encrypt, shape.decrypt) for shape in shapes if shape.encrypt or shape.decrypt}
+    for encrypt, decrypt in wanted:
+        from transship.pipeline.trust.encryption.loading import loaded  # noqa: PLC0415 - few batches have keys
+
+        loaded(encrypt, decrypt)
 
 
 def _read(path: Path) -> bytes:

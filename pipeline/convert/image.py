@@ -241,7 +241,8 @@ def _plan_encrypted(layer: Descriptor, shape: Shape, oci: bool, same_format: boo
     if not oci or shape.single:
         what = "which the destination does not hold" if oci else "which Docker's formats do not hold"
         raise ContentError(
-            f"layer {layer.digest} is encrypted, {what}", advice="give the key: --decryption-key, decrypt:"
+            f"layer {layer.digest} is encrypted, {what}",
+            advice="give its key: --decryption-key, in a batch file decrypt:",
         )
     return LayerPlan(layer, layer.media_type, None)
 
