@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from transship.pipeline import __version__
-from transship.pipeline.cli import arguments, global_options
+from transship.pipeline.cli import arguments, global_options, streams
 from transship.pipeline.cli.commands import ABSENT, OWN, nearest, summary
 from transship.pipeline.cli.parser import Parser
 from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageError, shown
@@ -30,16 +30,22 @@ def start() -> NoReturn:
     memory faster. What a command began has ended before; standard output is flushed here.
     """
     gc.set_threshold(_YOUNG)
+    streams.take_over()
     try:
         code = main()
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        code = ended.code if isinstance(ended.code, int) else bool(ended.code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """Write out what the streams hold, and end the process at once."""
     try:
         sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            _say(f"transship: standard output: {error.strerror or error}")
-        code = 1
+    except streams.OutputError as error:
+        _say(f"transship: {error}")
+        code = code or 1
+    sys.stderr.flush()
     os._exit(code)
 
 
@@ -59,18 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _code(error, command)
     except global_options.TimeUpError:
         _say("transship: the time of --command-timeout is up; what is done is kept")
-        sys.stdout.flush()
-        os._exit(1)
+        _end(1)
     except KeyboardInterrupt as error:
         told = isinstance(error, global_options.TerminatedError)
         why = "told to end" if told else "interrupted"
         _say(f"transship: {why}; what is done is kept, run the same command to go on")
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
-        sys.stdout.flush()
-        os._exit(TERMINATED if told else INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _end(TERMINATED if told else INTERRUPTED)
 
 
 def _code(error: Error, command: str) -> int:
