@@ -97,6 +97,7 @@ class _Run:
             left = (task for number in numbers for task in work[number].tasks(root) if not task.complete())
             driven(left, lambda *_: None)
 
+        self.workspace.rest()
         fan_out(len(work), processes, live, self._heard, self._stop_fork)
 
     def share(self, url: str, processes: int) -> None:
@@ -107,6 +108,7 @@ class _Run:
             own, driven = self._forked(teller, processes)
             share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
 
+        self.workspace.rest()
         fan_out(0, processes, live, self._heard, self._stop_fork)
 
     def _stop_fork(self) -> None:

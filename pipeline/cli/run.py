@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES: Final = 20
 _IMAGES_PER_PROCESS: Final = 32
 """A second process costs what 32 tiny images do, and hashes again what its images share with those of the first."""
+_FILES_BESIDES: Final = 16
+_FILES_PER_BLOB: Final = 2
+_FILES_PER_IMAGE: Final = 3
+"""Descriptors: of a process, of a large blob (connection and file), of an image (a folder or connection besides)."""
 _M_ARENA_MAX: Final = -8
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -73,7 +77,8 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         workspace = Workspace(root, plan, _connect(options, plan), blob_threads(), progress.bytes)
         try:
             outcome = _work(options, workspace, progress)
-        except KeyboardInterrupt:
+        except BaseException:
+            # Nothing is left to the end of the process, which takes no bars off the terminal.
             workspace.stop()
             progress.close()
             raise
@@ -116,7 +121,7 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     from transship.tasks.run import execute, join, refresh  # noqa: PLC0415
 
     plan = workspace.plan
-    threads, wanted = options.workers or default_workers(), options.processes
+    threads, wanted = workers(options.workers), options.processes
     heard = announce(plan, progress)
     if options.scheduler:
         shared = processes_for(plan, wanted or _cores())
@@ -127,9 +132,18 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     return execute(workspace, threads, heard, processes=processes, fail_fast=options.fail_fast)
 
 
-def default_workers() -> int:
-    """Return how many images to work on at once: most of the work waits for the network or the disk."""
-    return max(4, min(32, 3 * _cores()))
+def workers(wanted: int = 0) -> int:
+    """Return how many images to work on at once: ``wanted``, or by the cores where that is 0; fewer if files are few.
+
+    Most of the work waits for the network or the disk. Half of the files that this process may have open are for
+    that, the other half for connections that wait to be used again (`registry.connection.Pool`).
+    """
+    threads = wanted or max(4, min(32, 3 * _cores()))
+    most = os.sysconf("SC_OPEN_MAX")
+    if most < 0:
+        return threads
+    left = most // 2 - _FILES_BESIDES - _FILES_PER_BLOB * blob_threads()
+    return max(1, min(threads, left // _FILES_PER_IMAGE))
 
 
 def _cores() -> int:
@@ -174,7 +188,7 @@ def blob_threads() -> int:
 
 
 def set_limits() -> None:
-    """Let this process have as many open files as it may, an image at work has about ten; and two heaps.
+    """Let this process have as many open files as it may, which `workers` goes by; and two heaps.
 
     glibc gives each thread a heap of its own, and none gives back what it once grew to.
     """

@@ -182,7 +182,7 @@ def _plan(request: _Request, missed: list[Error]) -> Plan:
 
 def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outcome":
     from transship.pipeline.cli.progress import make_progress  # noqa: PLC0415
-    from transship.pipeline.cli.run import announce, blob_threads, default_workers, processes_for, set_limits  # noqa: PLC0415
+    from transship.pipeline.cli.run import announce, blob_threads, processes_for, set_limits, workers  # noqa: PLC0415
     from transship.tasks.run import execute, forget_replaced, refresh  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
@@ -195,7 +195,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
             forget_replaced(workspace)
         return execute(
             workspace,
-            default_workers(),
+            workers(),
             announce(plan, progress),
             processes=processes_for(plan, 0),
             fail_fast=not request.options.keep_going,
