@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 import luigi
 
 from transship import schemas
-from transship.pipeline.disk import disk_error
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, load
 
 Result: TypeAlias = Object
@@ -49,24 +48,17 @@ class CheckpointTarget(luigi.Target):
         return result
 
     def write(self, result: Result, seconds: float) -> None:
-        """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already.
-
-        Raises:
-            TransportError: the disk refused.
-        """
+        """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already."""
         document = {"version": 1, "task": self._task, "seconds": round(seconds, 6), "result": result}
         folder, name = os.path.split(self.path)
         scratch = f"{folder}/.{name}.partial"
         raw = json.dumps(document, ensure_ascii=False).encode()
         try:
-            try:
-                _write(scratch, raw)
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                _write(scratch, raw)
-            os.rename(scratch, self.path)
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+            _write(scratch, raw)
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            _write(scratch, raw)
+        os.rename(scratch, self.path)
         self._keep(result)
 
     def remove(self) -> None:

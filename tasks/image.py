@@ -22,7 +22,7 @@ from transship.pipeline.referrers import Found, Place, fetch, find, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.tree import Selection
-from transship.pipeline.trust.extra import from_extra
+from transship.pipeline.trust.encryption.loading import loaded
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.workspace import Workspace, descriptor
 
@@ -174,11 +174,7 @@ class ConvertMediaTypes(_ImageStep):
         shape = self.workspace.shapes[self.shape]
         space = self.workspace
         fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.source)), space.registries)
-        keys = None
-        if shape.encrypt or shape.decrypt:
-            with from_extra("encryption of layers"):
-                from transship.pipeline.trust.encryption.keys import load_keys  # noqa: PLC0415 - an extra
-            keys = load_keys(shape.encrypt, shape.decrypt)
+        keys = loaded(shape.encrypt, shape.decrypt)
         made = convert(self.workspace.store, selection, shape, self.workspace.pool, keys=keys)
         repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)
         return {

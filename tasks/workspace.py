@@ -102,6 +102,11 @@ class Workspace:
         """Make everything written so far durable, checkpoints too (sync(2))."""
         os.sync()
 
+    def rest(self) -> None:
+        """Close the connections that nobody uses just now: forks open their own, and hold open what they inherit."""
+        self.registries.rest()
+        self.targets.rest()
+
     def stop(self) -> None:
         """End what is under way, in two seconds: ingests keep what they have, uploads are cancelled."""
         self.store.cancelled.set()

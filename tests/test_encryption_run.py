@@ -89,6 +89,16 @@ def test_what_a_run_encrypts_a_run_decrypts_and_the_key_is_named(folder: Path) -
     assert kept == []
 
 
+def test_what_was_encrypted_is_not_encrypted_again_after_a_destination_failed(folder: Path) -> None:
+    (folder / "two").write_text("in the way")
+    batch = {"defaults": SEALING, "images": [{"from": "oci:src:v1", "to": ["oci:one:v1", "oci:two:v1"]}]}
+    run(folder, batch, code=1)
+    (folder / "two").unlink()
+    run(folder, batch)
+    assert layers(folder / "one") == layers(folder / "two")
+    assert {line["state"] for line in report(folder)} == {"verified"}
+
+
 def test_a_wrong_key_fails_its_image_alone(folder: Path, key_folder: KeyFolder) -> None:
     shutil.copy(key_folder["stranger.pem"], folder / "stranger.pem")
     run(folder, {"images": [{"from": "oci:src:v1", "to": ["oci:sealed:v1"], "encrypt": ["jwe:rsa.pub"]}]})
@@ -112,6 +122,8 @@ def test_a_wrong_key_fails_its_image_alone(folder: Path, key_folder: KeyFolder) 
         ({"encrypt": ["provider:x"]}, "key providers are not built"),
         ({"encrypt": ["jwe:rsa.pub"], "decrypt": ["rsa.pem"]}, "either encrypted or decrypted"),
         ({"encrypt-layers": [0]}, "goes with encrypt"),
+        ({"encrypt": ["jwe:none.pub"]}, "none.pub: No such file"),
+        ({"decrypt": ["locked.pem"]}, "it needs a passphrase"),
         ({"decrypt": ["rsa.pem:planted-5523"]}, "a passphrase never stands in a batch file"),
         ({"decrypt": ["rsa.pem:pass=planted-5523"]}, "a passphrase never stands in a batch file"),
         ({"encrypt": ["jwe:rsa.pub"], "manifests": "docker"}, "no encrypted layers"),

@@ -3,6 +3,7 @@
 What stands for a host there is put in place of its name; all else is typed as it is printed.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -150,3 +151,11 @@ def test_the_page_of_referrers(reader: Reader, tmp_path: Path) -> None:
     for line in commands("docs/referrers.md"):
         reader.types(line)
     assert "team/app:v1" in (tmp_path / "out/mirror/index.json").read_text()
+
+
+def test_the_page_of_encrypted_layers(reader: Reader) -> None:
+    for line in commands("docs/encryption.md"):
+        reader.types(line)
+    for name, encrypted in (("sealed", True), ("opened", False)):
+        layers = json.loads(reader.types(f"transship inspect --raw oci:{name}:v1"))["layers"]
+        assert [layer["mediaType"].endswith("+encrypted") for layer in layers] == [encrypted] * len(layers)

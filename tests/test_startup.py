@@ -77,6 +77,7 @@ def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> N
         "transship.pipeline.cli.pages",
         "transship.pipeline.cli.parser",
         "transship.pipeline.cli.query_arguments",
+        "transship.pipeline.cli.streams",
         "transship.pipeline.cli.sync_arguments",
     }
 

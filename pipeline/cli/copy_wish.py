@@ -13,6 +13,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.tree import Selection
+from transship.pipeline.trust.encryption.loading import loaded
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.encryption.keys import Keys
@@ -117,13 +118,7 @@ def keys(options: argparse.Namespace) -> "Keys | None":
     """
     if options.encrypt_layer and not options.encryption_key:
         raise UsageError("copy: --encrypt-layer goes with --encryption-key", advice="say --encryption-key jwe:FILE")
-    if not options.encryption_key and not options.decryption_key:
-        return None
-    from transship.pipeline.trust.extra import from_extra  # noqa: PLC0415
-
-    with from_extra("encryption of layers"):
-        from transship.pipeline.trust.encryption.keys import load_keys  # noqa: PLC0415 - an extra
-    return load_keys(options.encryption_key, options.decryption_key)
+    return loaded(options.encryption_key, options.decryption_key)
 
 
 def _listed(text: str) -> tuple[Platform, ...] | None:

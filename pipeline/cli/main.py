@@ -9,18 +9,16 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, NoReturn
 
 from transship.pipeline import __version__
-from transship.pipeline.cli import arguments, global_options
+from transship.pipeline.cli import arguments, global_options, streams
 from transship.pipeline.cli.commands import ABSENT, OWN, nearest, summary
 from transship.pipeline.cli.parser import Parser
 from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageError, shown
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
-_NAMELESS: Final = "standard output or a temporary file"
 _YOUNG: Final = 20_000
 """Objects made before they are looked through for cycles: loading modules makes tens of thousands, and no cycles."""
 
@@ -32,16 +30,22 @@ def start() -> NoReturn:
     memory faster. What a command began has ended before; standard output is flushed here.
     """
     gc.set_threshold(_YOUNG)
+    streams.take_over()
     try:
         code = main()
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        code = ended.code if isinstance(ended.code, int) else bool(ended.code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """Write out what the streams hold, and end the process at once."""
     try:
         sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            _say(f"transship: standard output: {error.strerror or error}")
-        code = 1
+    except streams.OutputError as error:
+        _say(f"transship: {error}")
+        code = code or 1
+    sys.stderr.flush()
     os._exit(code)
 
 
@@ -61,25 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _code(error, command)
     except global_options.TimeUpError:
         _say("transship: the time of --command-timeout is up; what is done is kept")
-        sys.stdout.flush()
-        os._exit(1)
+        _end(1)
     except KeyboardInterrupt as error:
         told = isinstance(error, global_options.TerminatedError)
         why = "told to end" if told else "interrupted"
         _say(f"transship: {why}; what is done is kept, run the same command to go on")
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
-        sys.stdout.flush()
-        os._exit(TERMINATED if told else INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if "--debug" in words:
-            raise
-        from transship.pipeline.disk import disk_error  # noqa: PLC0415 - help and a misspelt option cost little
-
-        _say(f"transship: {disk_error(error.filename or _NAMELESS, error)}")
-        return 1
+        _end(TERMINATED if told else INTERRUPTED)
 
 
 def _code(error: Error, command: str) -> int:
@@ -151,9 +143,8 @@ def add_arguments(parser: Parser, command: str) -> None:
 
 
 def _say(text: str) -> None:
-    # Whatever went into it, it stays one line. Where that cannot be said either, the exit code has to do.
-    with suppress(OSError):
-        print(shown(text, LONGEST_LINE), file=sys.stderr, flush=True)
+    # Whatever went into it, it stays one line.
+    print(shown(text, LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES: Final = 20
 _IMAGES_PER_PROCESS: Final = 32
 """A second process costs what 32 tiny images do, and hashes again what its images share with those of the first."""
+_FILES_BESIDES: Final = 16
+_FILES_PER_BLOB: Final = 2
+_FILES_PER_IMAGE: Final = 3
+"""Descriptors: of a process, of a large blob (connection and file), of an image (a folder or connection besides)."""
 _M_ARENA_MAX: Final = -8
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -73,15 +77,16 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         workspace = Workspace(root, plan, _connect(options, plan), blob_threads(), progress.bytes)
         try:
             outcome = _work(options, workspace, progress)
-        except KeyboardInterrupt:
+        except BaseException:
+            # Nothing is left to the end of the process, which takes no bars off the terminal.
             workspace.stop()
             progress.close()
             raise
         workspace.close()
         progress.close()
         if outcome.ran or not (root / "report.json").exists():
-            write_durably(root / "report.json", dump(report(root, plan, outcome.unkept)))
-    return conclude(root, plan, outcome)
+            write_durably(root / "report.json", dump(report(root, plan)))
+    return conclude(root, plan, outcome.seconds, outcome.succeeded)
 
 
 def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> tuple[Plan, bool]:
@@ -116,7 +121,7 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     from transship.tasks.run import execute, join, refresh  # noqa: PLC0415
 
     plan = workspace.plan
-    threads, wanted = options.workers or default_workers(), options.processes
+    threads, wanted = workers(options.workers), options.processes
     heard = announce(plan, progress)
     if options.scheduler:
         shared = processes_for(plan, wanted or _cores())
@@ -127,9 +132,18 @@ def _work(options: argparse.Namespace, workspace: "Workspace", progress: Progres
     return execute(workspace, threads, heard, processes=processes, fail_fast=options.fail_fast)
 
 
-def default_workers() -> int:
-    """Return how many images to work on at once: most of the work waits for the network or the disk."""
-    return max(4, min(32, 3 * _cores()))
+def workers(wanted: int = 0) -> int:
+    """Return how many images to work on at once: ``wanted``, or by the cores where that is 0; fewer if files are few.
+
+    Most of the work waits for the network or the disk. Half of the files that this process may have open are for
+    that, the other half for connections that wait to be used again (`registry.connection.Pool`).
+    """
+    threads = wanted or max(4, min(32, 3 * _cores()))
+    most = os.sysconf("SC_OPEN_MAX")
+    if most < 0:
+        return threads
+    left = most // 2 - _FILES_BESIDES - _FILES_PER_BLOB * blob_threads()
+    return max(1, min(threads, left // _FILES_PER_IMAGE))
 
 
 def _cores() -> int:
@@ -174,7 +188,7 @@ def blob_threads() -> int:
 
 
 def set_limits() -> None:
-    """Let this process have as many open files as it may, an image at work has about ten; and two heaps.
+    """Let this process have as many open files as it may, which `workers` goes by; and two heaps.
 
     glibc gives each thread a heap of its own, and none gives back what it once grew to.
     """
@@ -195,14 +209,12 @@ def announce(plan: Plan, progress: Progress) -> "OnDelivery":
     return heard
 
 
-def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
+def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
     """Print what came of the run, failures by name; return the exit code."""
     from transship.pipeline.report import fold  # noqa: PLC0415
 
-    seconds, succeeded = outcome.seconds, outcome.succeeded
     images = sum(len(delivery.members) for delivery in plan.deliveries.values())
-    wanted = not succeeded or any(job.referrers for job in plan.images.values())
-    lines = list(fold(root, plan, outcome.unkept)) if wanted else []
+    lines = list(fold(root, plan)) if not succeeded or any(job.referrers for job in plan.images.values()) else []
     left = sum(len(line.hanging.left) for line in lines if line.hanging)
     if left:
         print(f"{left} referrers left behind: transship report {root}", file=sys.stderr)
@@ -234,7 +246,19 @@ def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
             client, there = registries.home(reference)
             return list(client.list_tags(there.repository))
 
-    return plan_batch(read_batch(path, tags), digest)
+    plan = plan_batch(read_batch(path, tags), digest)
+    _check_keys(plan)
+    return plan
+
+
+def _check_keys(plan: Plan) -> None:
+    """Raise `UsageError` where a key that the batch names cannot be read: else that came out once all was fetched."""
+    shapes = (member.shape for delivery in plan.deliveries.values() for member in delivery.members)
+    wanted = {(shape.encrypt, shape.decrypt) for shape in shapes if shape.encrypt or shape.decrypt}
+    for encrypt, decrypt in wanted:
+        from transship.pipeline.trust.encryption.loading import loaded  # noqa: PLC0415 - few batches have keys
+
+        loaded(encrypt, decrypt)
 
 
 def _read(path: Path) -> bytes:

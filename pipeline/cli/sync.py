@@ -157,9 +157,9 @@ def _run(request: _Request, missed: list[Error]) -> int:
             save_plan(root, plan)
             (root / _REPORT).unlink(missing_ok=True)
         outcome = _execute(request, root, plan, anew=not going_on)
-        write_durably(root / _REPORT, dump(report(root, plan, outcome.unkept)))
+        write_durably(root / _REPORT, dump(report(root, plan)))
     _write_digests(request.options.digestfile, root, plan)
-    code = conclude(root, plan, outcome)
+    code = conclude(root, plan, outcome.seconds, outcome.succeeded)
     return max(code, _failed(missed))
 
 
@@ -182,7 +182,7 @@ def _plan(request: _Request, missed: list[Error]) -> Plan:
 
 def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outcome":
     from transship.pipeline.cli.progress import make_progress  # noqa: PLC0415
-    from transship.pipeline.cli.run import announce, blob_threads, default_workers, processes_for, set_limits  # noqa: PLC0415
+    from transship.pipeline.cli.run import announce, blob_threads, processes_for, set_limits, workers  # noqa: PLC0415
     from transship.tasks.run import execute, forget_replaced, refresh  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
@@ -195,7 +195,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
             forget_replaced(workspace)
         return execute(
             workspace,
-            default_workers(),
+            workers(),
             announce(plan, progress),
             processes=processes_for(plan, 0),
             fail_fast=not request.options.keep_going,

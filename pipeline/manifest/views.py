@@ -132,8 +132,6 @@ class Schema1(NamedTuple):
         return Digest.of(unsigned(self.raw, self.document))
 
 
-_PUSH_ANEW: Final = "it is damaged at its source: push or write the image there anew"
-
 Manifest: TypeAlias = Image | Index | Schema1
 
 
@@ -168,14 +166,14 @@ def _kind(fields: Fields, said: str) -> MediaType:
     shape = _shape(fields)
     inner = fields.optional_text("mediaType")
     if inner and inner not in MANIFESTS:
-        raise ContentError(f"{fields.where}: unknown mediaType {shown(inner)!r}", advice=_PUSH_ANEW)
+        raise ContentError(f"{fields.where}: unknown mediaType {shown(inner)!r}")
     if said in MANIFESTS and inner and said != inner:
-        raise ContentError(f"{fields.where}: it says mediaType {inner}, whoever sent it says {said}", advice=_PUSH_ANEW)
+        raise ContentError(f"{fields.where}: it says mediaType {inner}, whoever sent it says {said}")
     kind = MediaType(inner or (said if said in MANIFESTS else ""))
     if not kind:
         kind = _guess(fields, shape)
     if kind not in shape:
-        raise ContentError(f"{fields.where}: its shape does not fit media type {kind}", advice=_PUSH_ANEW)
+        raise ContentError(f"{fields.where}: its shape does not fit media type {kind}")
     return kind
 
 
@@ -187,9 +185,7 @@ def _shape(fields: Fields) -> frozenset[MediaType]:
     ]
     if len(found) != 1 or ("layers" in fields.document and found[0] is not IMAGES):
         problem = "neither an image nor an index" if not found else "an image and an index at once"
-        raise ContentError(
-            f"{fields.where}: {problem}, which have one of config, manifests, fsLayers", advice=_PUSH_ANEW
-        )
+        raise ContentError(f"{fields.where}: {problem}; expected one of config, manifests, fsLayers")
     return found[0]
 
 

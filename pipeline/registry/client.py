@@ -193,6 +193,10 @@ class RegistryClient:
         self.uploads.stop(_STOP_SECONDS)
         self.close()
 
+    def rest(self) -> None:
+        """Close the connections that nobody uses just now; the next request opens one."""
+        self._lanes.rest()
+
     def close(self) -> None:
         """Close all connections and wake threads that wait; idempotent."""
         self._lanes.close()

@@ -3,6 +3,7 @@
 What is sent is never chunked: a body comes with its length.
 """
 
+import os
 import select
 import socket
 from contextlib import suppress
@@ -71,6 +72,8 @@ class Pool:
         self._idle: list[_Plain] = []
         self._busy: set[_Plain] = set()
         self._closed = False
+        # -1 where there is no limit.
+        self._idle_below = os.sysconf("SC_OPEN_MAX") // 2
 
     def ask(self, request: Request, timeouts: Timeouts) -> Response:
         """Return the answer, whose body is to be read to its end or closed: both free the connection.
@@ -92,11 +95,16 @@ class Pool:
                     raise
         return self._exchange(self._connect(timeouts), request, timeouts)
 
+    def rest(self) -> None:
+        """Close the idle connections; the next request opens one."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
     def close(self) -> None:
         """Close the idle connections and keep none from now on, and end those in use; idempotent."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self.rest()
         for connection in list(self._busy):
             # Who waits for it is woken, and closes it.
             with suppress(OSError, AttributeError):
@@ -119,7 +127,9 @@ class Pool:
             connection.close()
 
     def _keep(self, connection: _Plain) -> None:
-        if self._closed or len(self._idle) >= self._limit:
+        # The lowest number free is what is opened next: a high one says that much is open, to this origin or others.
+        many = 0 < self._idle_below < connection.sock.fileno()
+        if self._closed or many or len(self._idle) >= self._limit:
             connection.close()
         else:
             self._idle.append(connection)

@@ -53,6 +53,11 @@ class Lanes:
                 self._lanes[origin] = lane
         return lane
 
+    def rest(self) -> None:
+        """Close the connections that nobody uses just now."""
+        for lane in list(self._lanes.values()):
+            lane.pool.rest()
+
     def close(self) -> None:
         """Close all connections and wake who waits; idempotent."""
         self.stopped.set()

@@ -19,6 +19,8 @@ from transship.pipeline.errors import ContentError, UsageError, shown
 from transship.pipeline.trust.encryption.annotations import MAX_OPTIONS
 
 _TIMEOUT: Final = 60.0
+_LONGEST: Final = 64
+_SHORT: Final = "/tmp"  # noqa: S108 - a folder of our own is made there
 _ARMOUR: Final = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _SECRET_PACKETS: Final = frozenset({0x94, 0x95, 0x96, 0x97, 0xC5})
 """What a packet of a secret key begins with, in its old and its new form (RFC 4880, section 4.2)."""
@@ -135,7 +137,10 @@ def _exported(fingerprint: str, what: str) -> PublicKey:
 @contextmanager
 def _home() -> Iterator[Path]:
     """Make a folder for GnuPG alone; its agent is ended and the folder removed."""
-    with tempfile.TemporaryDirectory(prefix="transship-", ignore_cleanup_errors=True) as folder:
+    # Its agent's socket is in there, and has a short name or none.
+    near = tempfile.gettempdir()
+    place = near if len(near) <= _LONGEST else _SHORT
+    with tempfile.TemporaryDirectory(prefix="transship-", dir=place, ignore_cleanup_errors=True) as folder:
         try:
             yield Path(folder)
         finally:

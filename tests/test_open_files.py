@@ -1,0 +1,66 @@
+"""Few open files: what is worked on at once is bounded by them, and nothing fails for want of one."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.command import ARGUMENTS, environment
+from support.images import make_image, make_layer, write_layout
+from support.registry_server import RegistryServer, push_image
+from transship.pipeline.cli.run import workers
+
+IMAGES = 40
+
+
+def limited(files: int, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command where a process may have that many open files, and no more if it asks."""
+    return subprocess.run(
+        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *ARGUMENTS, *words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("files", "processes"), [(64, "1"), (96, "2")])
+def test_a_run_of_more_workers_than_files_ends_well(tmp_path, open_registry: RegistryServer, files, processes):
+    name = f"files{files}"
+    for number in range(IMAGES):
+        push_image(open_registry, f"{name}/app{number}", "v1", [f"{name} {number}".encode() * 500])
+    to = "['oci:out/all:{name}', 'dir:out/{name}', 'docker://HOST/mirror/{repository}']".replace(
+        "HOST", open_registry.name
+    )
+    lines = [f"  - from: docker://{open_registry.name}/{name}/app{number}:v1" for number in range(IMAGES)]
+    registries = f"registries: {{'{open_registry.name}': {{tls-verify: false, concurrency: 256}}}}\n"
+    head = f"version: 1\n{registries}defaults: {{manifests: oci, to: {to}}}\nimages:\n"
+    (tmp_path / "batch.yaml").write_text(head + "\n".join(lines) + "\n")
+    done = limited(
+        files, tmp_path, "run", "batch.yaml", "--workers", "64", "--processes", processes, "--progress", "none"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{3 * IMAGES} images verified")
+
+
+def test_an_image_of_127_layers_is_pushed_and_fetched_with_few_files(tmp_path, open_registry: RegistryServer):
+    layers = tuple(make_layer(number, 300) for number in range(127))
+    write_layout(tmp_path / "from", {"v1": make_image("image", layers=0, base_layers=layers)})
+    there = f"docker://{open_registry.name}/files/deep:v1"
+    pushed = limited(40, tmp_path, "copy", "-q", "--dest-tls-verify=false", "oci:from:v1", there)
+    assert (pushed.returncode, pushed.stderr) == (0, "")
+    fetched = limited(40, tmp_path, "copy", "-q", "--src-tls-verify=false", there, "dir:back")
+    assert (fetched.returncode, fetched.stderr) == (0, "")
+    assert len(list((tmp_path / "back").iterdir())) == 127 + 3
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "most"),
+    [(1 << 20, 64, 64), (1024, 64, 64), (256, 64, 37), (64, 64, 2), (20, 64, 1), (-1, 500, 500)],
+)
+def test_images_at_once_are_as_many_as_half_of_the_files_allow(monkeypatch, files, wanted, most):
+    monkeypatch.setattr("os.sysconf", lambda name: files if name == "SC_OPEN_MAX" else 0)
+    assert 1 <= workers(wanted) <= most
+    assert workers(1) == 1
