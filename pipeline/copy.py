@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from transship.pipeline import tree
 from transship.pipeline.chunked.annotations import table_of
 from transship.pipeline.compression import Compression
-from transship.pipeline.convert.image import ImagePlan, build_manifest, digest_lost, plan_image
+from transship.pipeline.convert.image import ImagePlan, build_manifest, digest_lost, plan_image, refuse_unnamed
 from transship.pipeline.convert.index import rebuild_index, untied_subjects
 from transship.pipeline.convert.shape import Shape, keeps_schema1
 from transship.pipeline.convert.strict import strict_config
@@ -234,6 +234,7 @@ class _Converter:
             self._losses += made.losses
             manifest = made.image
         plan = plan_image(manifest, shape)
+        refuse_unnamed(manifest, shape, partial(self._config_view, plan))
         self._losses += plan.losses
         if self._shape.manifests == "docker" and not manifest.foreign_type:
             self._platforms[manifest.digest] = self._config_view(plan).platform

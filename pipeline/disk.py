@@ -35,6 +35,7 @@ _CANNOT_COPY_RANGE: Final = frozenset(
 _ADVICE: Final = {
     errno.ENOSPC: "free some space there, or choose another place",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EIO: "the disk failed; the system's log says more, and the same command goes on once it works",
     errno.EROFS: "the file system is mounted read-only",
     errno.EACCES: "check the owner and the mode of the file and of its folder",
     errno.ELOOP: "it is a symbolic link, which transship does not follow there",

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from transship.pipeline.digest import Digest
@@ -101,16 +102,19 @@ class Line:
         return made
 
 
-def fold(root: Path, plan: Plan) -> Iterator[Line]:
-    """Yield a line for every image and destination of ``plan``, in its order."""
+def fold(root: Path, plan: Plan, unkept: Mapping[str, Object] = MappingProxyType({})) -> Iterator[Line]:
+    """Yield a line for every image and destination of ``plan``, in its order.
+
+    ``unkept`` has errors by key that are in no file, as the disk had no room for them.
+    """
     for key, delivery in plan.deliveries.items():
         for member in delivery.members:
-            yield _line(f"{root}/{CHECKPOINTS}", plan, key, delivery, member)
+            yield _line(f"{root}/{CHECKPOINTS}", plan, key, delivery, member, unkept=unkept)
 
 
-def report(root: Path, plan: Plan) -> Object:
-    """Return the document of ``report.json``: a summary, and every line."""
-    lines = list(fold(root, plan))
+def report(root: Path, plan: Plan, unkept: Mapping[str, Object] = MappingProxyType({})) -> Object:
+    """Return the document of ``report.json``: a summary, and every line, with ``unkept`` as `fold` has it."""
+    lines = list(fold(root, plan, unkept))
     states: dict[str, Json] = {}
     for line in lines:
         count = states.get(line.state, 0)
@@ -119,7 +123,7 @@ def report(root: Path, plan: Plan) -> Object:
     return {"version": 1, "name": plan.name, "policy": "none", "states": states, "images": images}
 
 
-def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -> Line:
+def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member, *, unkept: Mapping[str, Object]) -> Line:
     folder = f"{root}/{member.image}"
     state: State = "waiting"
     seconds = 0.0
@@ -136,7 +140,10 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member) -
             state = after
             records[name] = _inner(record, "result")
             seconds += _number(record.get("seconds"))
-    error = {} if state == "verified" else _object(f"{root}/{key}/{ERROR}") or _object(f"{folder}/{ERROR}")
+    error: Object = {}
+    if state != "verified":
+        error = unkept.get(key) or unkept.get(member.image) or {}
+        error = error or _object(f"{root}/{key}/{ERROR}") or _object(f"{folder}/{ERROR}")
     made = records.get("ConvertMediaTypes", {})
     losses, changes = made.get("losses"), made.get("changes")
     listed = changes if isinstance(changes, list) else []

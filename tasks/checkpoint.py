@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import luigi
 
 from transship import schemas
+from transship.pipeline.disk import disk_error
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Object, load
 
 Result: TypeAlias = Object
@@ -48,17 +49,24 @@ class CheckpointTarget(luigi.Target):
         return result
 
     def write(self, result: Result, seconds: float) -> None:
-        """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already."""
+        """Write the checkpoint, whole or not at all; the data that it vouches for must be durable already.
+
+        Raises:
+            TransportError: the disk refused.
+        """
         document = {"version": 1, "task": self._task, "seconds": round(seconds, 6), "result": result}
         folder, name = os.path.split(self.path)
         scratch = f"{folder}/.{name}.partial"
         raw = json.dumps(document, ensure_ascii=False).encode()
         try:
-            _write(scratch, raw)
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-            _write(scratch, raw)
-        os.rename(scratch, self.path)
+            try:
+                _write(scratch, raw)
+            except FileNotFoundError:
+                os.makedirs(folder, exist_ok=True)
+                _write(scratch, raw)
+            os.rename(scratch, self.path)
+        except OSError as error:
+            raise disk_error(self.path, error) from error
         self._keep(result)
 
     def remove(self) -> None:

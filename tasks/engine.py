@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import luigi
@@ -17,6 +18,7 @@ from luigi.task_register import Register
 from luigi.task_status import DONE, FAILED, PENDING
 from luigi.worker import Worker
 
+from transship.pipeline.disk import at_disk
 from transship.tasks.scheduler import WindowScheduler
 
 OnEnd: TypeAlias = Callable[[Task, BaseException | None], None]
@@ -24,6 +26,7 @@ OnEnd: TypeAlias = Callable[[Task, BaseException | None], None]
 
 _POLL: Final = 0.2
 _MOST_PARKED: Final = 256
+_SEMAPHORES: Final = Path("/dev/shm")  # noqa: S108 - nothing is made there by its name
 _thread = threading.local()
 
 
@@ -197,7 +200,9 @@ class _Factory:
 
     def create_worker(self, scheduler: Any, worker_processes: int, assistant: bool = False) -> ThreadWorker:
         """Return the one worker."""
-        self.worker = self._make(scheduler)
+        # Luigi's worker has a queue for processes, which are semaphores: files of a few bytes.
+        with at_disk(_SEMAPHORES):
+            self.worker = self._make(scheduler)
         return self.worker
 
 

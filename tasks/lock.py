@@ -30,8 +30,9 @@ def locked(root: Path, *, shared: bool = False) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     with _held(root / _LOCK, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, _PATIENCE_SECONDS) as handle:
         if not shared:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            with at_disk(root / _LOCK):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
         if not shared:
             os.ftruncate(handle, 0)

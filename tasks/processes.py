@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import Error
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import Object
 from transship.tasks.share import Share
 
 _FLUSH_SECONDS: Final = 0.1
@@ -29,7 +30,7 @@ _SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 class Events:
     """What one process tells since it last did: bytes by blob, deliveries settled, tasks that failed, tasks run.
 
-    ``error`` is what ended it before its time.
+    ``error`` is what ended it before its time; ``unkept`` are reasons that the disk had no room for, by key.
     """
 
     bytes: dict[Digest, tuple[Descriptor, int]] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Events:
     failed: list[str] = field(default_factory=list)
     ran: int = 0
     error: str = ""
+    unkept: dict[str, Object] = field(default_factory=dict)
 
 
 class Teller:
@@ -67,6 +69,11 @@ class Teller:
             self._events.ran += 1
             if not done:
                 self._events.failed.append(task_id)
+
+    def unkept(self, key: str, error: Object) -> None:
+        """Why an image or delivery failed could not be written down."""
+        with self._lock:
+            self._events.unkept[key] = error
 
     def broke(self, error: Error) -> None:
         """This process gives up."""

@@ -15,6 +15,7 @@ from transship.pipeline.disk import sweep_folder, write_durably
 from transship.pipeline.doubts import seal
 from transship.pipeline.errors import Error, TransportError
 from transship.pipeline.jobs import Delivery, ImageJob
+from transship.pipeline.manifest.document import Object
 from transship.pipeline.referrers import find
 from transship.pipeline.report import CHECKPOINTS, ERROR
 from transship.pipeline.transport import Source
@@ -30,6 +31,8 @@ from transship.tasks.workspace import Workspace, descriptor
 
 OnDelivery: TypeAlias = Callable[[str, bool], None]
 """Hears of each delivery that is settled: its key, and whether it is verified."""
+OnUnkept: TypeAlias = Callable[[str, Object], None]
+"""Hears why an image or delivery failed, by its key, where that could not be written down."""
 _LOOKED_AT: Final = frozenset({"dir", "docker"})
 _UNITS_PER_PROCESS: Final = 8
 """Images from which another process is worth what it takes to start."""
@@ -37,27 +40,34 @@ _UNITS_PER_PROCESS: Final = 8
 
 @dataclass(slots=True)
 class Outcome:
-    """What one run came to: how many tasks ran, and the ids of those that failed, or could not run for that."""
+    """What one run came to: how many tasks ran, and the ids of those that failed, or could not run for that.
+
+    ``unkept`` says why images and deliveries failed, by key, where the disk had no room for that.
+    """
 
     ran: int = 0
     failed: set[str] = field(default_factory=set)
     succeeded: bool = True
     seconds: float = 0.0
+    unkept: dict[str, Object] = field(default_factory=dict)
 
 
 class _Watch:
     """Hears of tasks as they end, in whichever process, and keeps on disk why they failed."""
 
-    def __init__(self, workspace: Workspace, on_delivery: OnDelivery, on_task: OnTask) -> None:
+    def __init__(self, workspace: Workspace, on_delivery: OnDelivery, on_task: OnTask, on_unkept: OnUnkept) -> None:
         self._workspace = workspace
         self._on_delivery = on_delivery
         self._on_task = on_task
+        self._on_unkept = on_unkept
 
     def ended(self, task: Task, error: BaseException | None) -> None:
         """Take note of a task that was run, or that cannot be because another failed."""
         key = getattr(task, "image", "") or getattr(task, "delivery", "")
         if error is not None:
-            _keep_error(self._workspace, key, type(task).__name__, error)
+            why = _error(type(task).__name__, error)
+            if not _kept(self._workspace, key, why):
+                self._on_unkept(key, why)
         elif isinstance(task, FetchManifest | WriteImage):
             _clear_error(self._workspace, key)
         done = error is None and bool(task.complete())
@@ -125,7 +135,7 @@ class _Run:
                 teller.ended(task_id, done)
                 on_task(task_id, done)
 
-            watch = _Watch(own, teller.settled, ended)
+            watch = _Watch(own, teller.settled, ended, teller.unkept)
             return drive(tasks, threads, watch.ended, fail_fast=self.fail_fast)
 
         return own, driven
@@ -136,7 +146,7 @@ class _Run:
         keys = (key for key in pending if key not in self.verified)
         roots = (VerifyDigests(run_dir=str(self.workspace.root), delivery=key) for key in keys)
         left = (task for task in roots if not task.complete())
-        watch = _Watch(self.workspace, self.on_delivery, self._ended)
+        watch = _Watch(self.workspace, self.on_delivery, self._ended, self.outcome.unkept.__setitem__)
         failed = set(self.outcome.failed)
         succeeded = drive(left, self.threads, watch.ended, fail_fast=self.fail_fast, failed=failed)
         self.outcome.succeeded = self.outcome.succeeded and succeeded
@@ -149,6 +159,7 @@ class _Run:
             self.on_delivery(key, verified)
         self.outcome.ran += events.ran
         self.outcome.failed.update(events.failed)
+        self.outcome.unkept.update(events.unkept)
         self.outcome.succeeded = self.outcome.succeeded and not events.failed
         if events.error:
             raise TransportError(events.error)
@@ -276,18 +287,25 @@ def _hang_anew(workspace: Workspace, key: str, source: Source) -> bool:
     return now.to_document() != resolved.hanging().to_document()
 
 
-def _keep_error(workspace: Workspace, key: str, task: str, error: BaseException) -> None:
-    folder = workspace.root / CHECKPOINTS / key
-    document = {
+def _error(task: str, error: BaseException) -> Object:
+    return {
         "version": 1,
         "task": task,
         "kind": type(error).__name__,
         "message": str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}",
         "retriable": isinstance(error, Error) and error.retriable,
     }
-    with suppress(OSError, Error):
+
+
+def _kept(workspace: Workspace, key: str, why: Object) -> bool:
+    folder = workspace.root / CHECKPOINTS / key
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_durably(folder / ERROR, json.dumps(document).encode(), durable=False)
+        write_durably(folder / ERROR, json.dumps(why).encode(), durable=False)
+    except (OSError, Error):
+        # Most often for the very reason for which it failed: a disk that is full.
+        return False
+    return True
 
 
 def _clear_error(workspace: Workspace, key: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.command import command, tree
 from support.corpus import Sample, pack, push, sample, sha256
 from support.hostile import Reply, Seen, serving
-from support.images import make_image, write_layout
+from support.images import DOCKER_MANIFEST, OCI_MANIFEST, make_image, write_layout
 from support.registry_server import RegistryServer
 
 DOWN = "localhost:1"
@@ -73,7 +73,8 @@ def test_copy(work: Path, source: str, destination: str, code: int, says: str) -
 
 def test_copy_of_a_missing_tag(work: Path, registry: RegistryServer) -> None:
     words = ("copy", "--src-tls-verify=false", f"docker://{registry.name}/app:gone", "dir:out")
-    refused(work, 2, "app", *words)
+    refused(work, 2, "app/manifests/gone: 404", *words)
+    refused(work, 2, "check the name and the tag: transship list-tags shows what there is", *words)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,17 @@ def answers(manifest: bytes, blob: Callable[[Seen, bytes], Reply]) -> Callable[[
     return script
 
 
+def mistyped(seen: Seen) -> Reply:
+    other = OCI_MANIFEST if IMAGE.media_type != OCI_MANIFEST else DOCKER_MANIFEST
+    return Reply(200, IMAGE.manifest, {"Content-Type": other})
+
+
 HOSTILE = {
+    "mistyped": (mistyped, "it is damaged at its source: push or write the image there anew"),
+    "blob gone": (
+        answers(IMAGE.manifest, lambda _, _raw: Reply(404)),
+        "404; the image is not whole there: push it anew",
+    ),
     "html": (lambda _: Reply(200, b"<html>log in</html>", {"Content-Type": "text/html"}), "answers HTML"),
     "manifest": (answers(IMAGE.manifest + b" ", lambda _, raw: Reply(200, raw)), "digest"),
     "truncated": (answers(IMAGE.manifest, lambda _, raw: Reply(200, raw[:-1])), "blob"),

@@ -11,7 +11,7 @@ import pytest
 
 from support.command import command
 from support.images import DOCKER_LIST, DOCKER_MANIFEST, OCI_MANIFEST, ImageBytes, make_image, make_layer
-from support.kinds import ARTIFACTS, KINDS, nested, pointer, remade, with_config, write_folder
+from support.kinds import ARTIFACTS, KINDS, nested, pointer, remade, with_config, with_unknown_layer, write_folder
 from support.peers import ours, skopeo
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.copy import convert
@@ -135,6 +135,41 @@ def test_what_is_no_image_is_copied_as_it_is(tmp_path: Path, kind: str, form: st
     words = ("--dest-compress-format", "gzip", "--config", "strict", "--reversible", "--fail-on-loss")
     ours(tmp_path, "copy", "--format", form, *words, "dir:in", "dir:out")
     assert (tmp_path / "out/manifest.json").read_bytes() == ARTIFACTS[kind].manifest_raw
+
+
+UNKNOWN = "application/vnd.example.layer.v9+rar"
+
+
+@pytest.mark.parametrize("docker", [False, True])
+@pytest.mark.parametrize("beside", [0, 1])
+def test_an_image_with_a_layer_of_an_unknown_type_is_refused_by_name_in_another_format(
+    tmp_path: Path, docker: bool, beside: int
+) -> None:
+    """Also where it is the only layer, and the manifest might be taken for an artifact's."""
+    write_folder(tmp_path / "in", image := with_unknown_layer(docker, beside))
+    other, wish = ("oci", "oci") if docker else ("v2s2", "docker")
+    (tmp_path / "batch.yaml").write_text(
+        f"version: 1\ndefaults: {{manifests: {wish}}}\nimages: [{{from: 'dir:in', to: ['dir:out']}}]\n"
+    )
+    for words in (("copy", "--format", other, "dir:in", "dir:out"), ("run", "batch.yaml", "--progress", "none")):
+        done = command(tmp_path, *words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert f"layer {image.layers[0].digest}: media type '{UNKNOWN}' has no " in done.stderr
+        assert "copy the image as it is: leave out --format, or in a batch file say manifests: keep" in done.stderr
+        assert not (tmp_path / "out").exists()
+    for words in ((), ("--format", "oci" if not docker else "v2s2")):
+        ours(tmp_path, "copy", *words, "dir:in", "dir:kept")
+        assert (tmp_path / "kept/manifest.json").read_bytes() == image.manifest_raw
+
+
+@pytest.mark.parametrize("tie", ["artifactType", "subject"])
+def test_what_says_that_it_is_an_artifact_is_one_whatever_its_config(tmp_path: Path, tie: str) -> None:
+    image = with_unknown_layer()
+    value = "application/x-thing" if tie == "artifactType" else pointer(OCI_MANIFEST, image.manifest_raw)
+    image = remade(image, {**image.document, tie: value})
+    write_folder(tmp_path / "in", image)
+    ours(tmp_path, "copy", "--format", "v2s2", "dir:in", "dir:out")
+    assert (tmp_path / "out/manifest.json").read_bytes() == image.manifest_raw
 
 
 @pytest.mark.parametrize("kind", ARTIFACTS)

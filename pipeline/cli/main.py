@@ -19,6 +19,7 @@ from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageE
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
+_NAMELESS: Final = "a temporary file"
 _YOUNG: Final = 20_000
 """Objects made before they are looked through for cycles: loading modules makes tens of thousands, and no cycles."""
 
@@ -72,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"transship: {why}; what is done is kept, run the same command to go on")
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
         _end(TERMINATED if told else INTERRUPTED)
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        from transship.pipeline.disk import disk_error  # noqa: PLC0415 - help and a misspelt option cost little
+
+        _say(f"transship: {disk_error(error.filename or _NAMELESS, error)}")
+        return 1
 
 
 def _code(error: Error, command: str) -> int:

@@ -85,8 +85,8 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         workspace.close()
         progress.close()
         if outcome.ran or not (root / "report.json").exists():
-            write_durably(root / "report.json", dump(report(root, plan)))
-    return conclude(root, plan, outcome.seconds, outcome.succeeded)
+            write_durably(root / "report.json", dump(report(root, plan, outcome.unkept)))
+    return conclude(root, plan, outcome)
 
 
 def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> tuple[Plan, bool]:
@@ -209,12 +209,14 @@ def announce(plan: Plan, progress: Progress) -> "OnDelivery":
     return heard
 
 
-def conclude(root: Path, plan: Plan, seconds: float, succeeded: bool) -> int:
+def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
     """Print what came of the run, failures by name; return the exit code."""
     from transship.pipeline.report import fold  # noqa: PLC0415
 
+    seconds, succeeded = outcome.seconds, outcome.succeeded
     images = sum(len(delivery.members) for delivery in plan.deliveries.values())
-    lines = list(fold(root, plan)) if not succeeded or any(job.referrers for job in plan.images.values()) else []
+    wanted = not succeeded or any(job.referrers for job in plan.images.values())
+    lines = list(fold(root, plan, outcome.unkept)) if wanted else []
     left = sum(len(line.hanging.left) for line in lines if line.hanging)
     if left:
         print(f"{left} referrers left behind: transship report {root}", file=sys.stderr)

@@ -157,9 +157,9 @@ def _run(request: _Request, missed: list[Error]) -> int:
             save_plan(root, plan)
             (root / _REPORT).unlink(missing_ok=True)
         outcome = _execute(request, root, plan, anew=not going_on)
-        write_durably(root / _REPORT, dump(report(root, plan)))
+        write_durably(root / _REPORT, dump(report(root, plan, outcome.unkept)))
     _write_digests(request.options.digestfile, root, plan)
-    code = conclude(root, plan, outcome.seconds, outcome.succeeded)
+    code = conclude(root, plan, outcome)
     return max(code, _failed(missed))
 
 

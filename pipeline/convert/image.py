@@ -3,17 +3,18 @@
 Sources: OCI image-spec manifest.md; Docker "Image Manifest Version 2, Schema 2".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from transship.pipeline.chunked.annotations import carried, table_of
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert import original
 from transship.pipeline.convert.beyond import BLOB_FIELDS, IMAGE_FIELDS, OF_BYTES, beyond_image, losses, stale
-from transship.pipeline.convert.layers import no_zstd, packed_so, packed_type
+from transship.pipeline.convert.layers import counterpart, no_zstd, packed_so, packed_type
 from transship.pipeline.convert.shape import Manifests, Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
+from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
 from transship.pipeline.manifest.media_types import (
@@ -29,8 +30,6 @@ from transship.pipeline.manifest.media_types import (
     decrypted,
     encrypted,
     is_encrypted,
-    to_docker,
-    to_oci,
 )
 from transship.pipeline.manifest.views import Image
 
@@ -118,6 +117,29 @@ def digest_lost(digest: Digest, have: MediaType, target: MediaType) -> ContentEr
         f"manifest {digest}: its digest cannot be preserved: {why}",
         advice="leave out --preserve-digests, or write to dir: or docker://, which hold every format",
     )
+
+
+def refuse_unnamed(image: Image, shape: Shape, config: Callable[[], ImageConfig]) -> None:
+    """Raise `ContentError` where an artifact is an image after all, with layers that the format asked for cannot name.
+
+    What hangs on images (signatures, attestations) has the config of an image too, of one that runs nowhere.
+    """
+    target = _target(image, shape.manifests)
+    if not image.foreign_type or not image.is_image or image.artifact_type or image.subject:
+        return
+    if target == image.media_type or {"", "unknown"} & set(_runs_on(config)):
+        return
+    for layer in image.layers:
+        counterpart(layer, target == OCI_MANIFEST)
+
+
+def _runs_on(config: Callable[[], ImageConfig]) -> tuple[str, str]:
+    try:
+        platform = config().platform
+    except ContentError:
+        # Whatever it is, no image.
+        return "", ""
+    return platform.os, platform.architecture
 
 
 def _plan(image: Image, shape: Shape) -> ImagePlan:
@@ -270,7 +292,7 @@ def _plan_plain(layer: Descriptor, shape: Shape, oci: bool, same_format: bool) -
             return LayerPlan(layer, layer.media_type, None)
         if not oci and layer.media_type in ZSTD:
             raise no_zstd(layer)
-        return LayerPlan(layer, (to_oci if oci else to_docker)(layer.media_type), None)
+        return LayerPlan(layer, counterpart(layer, oci), None)
     repack = shape.layers if shape.force or not packed_so(layer, shape.layers) else None
     # Its URLs have other bytes then: it is a layer like any other.
     foreign = layer.media_type in FOREIGN and not (repack and layer.urls)

@@ -4,7 +4,7 @@ from typing import Final
 
 from transship.pipeline.chunked.annotations import is_chunked
 from transship.pipeline.compression import Compression
-from transship.pipeline.errors import ContentError
+from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import (
     DOCKER_FOREIGN,
@@ -21,6 +21,8 @@ from transship.pipeline.manifest.media_types import (
     OCI_LAYER_ZSTD,
     UNCOMPRESSED,
     MediaType,
+    to_docker,
+    to_oci,
 )
 
 _OCI: Final = {
@@ -47,7 +49,7 @@ def compression_of(media_type: MediaType) -> Compression:
         return Compression.GZIP
     if media_type in LAYERS:
         return Compression.ZSTD
-    raise ContentError(f"layer of unknown media type {media_type!r}", advice="only layers: keep can carry it")
+    raise ContentError(f"layer of unknown media type {shown(media_type)!r}", advice="only layers: keep can carry it")
 
 
 def packed_so(layer: Descriptor, wanted: Compression) -> bool:
@@ -68,6 +70,21 @@ def packed_type(layer: Descriptor, packing: Compression, oci: bool, foreign: boo
     if types is None:
         raise no_zstd(layer)
     return types[1 if foreign else 0]
+
+
+def counterpart(layer: Descriptor, oci: bool) -> MediaType:
+    """Return the media type of ``layer``, kept as it is, in OCI's format or in Docker's.
+
+    Raises:
+        ContentError: that has no word for it.
+    """
+    try:
+        return (to_oci if oci else to_docker)(layer.media_type)
+    except ContentError as error:
+        raise ContentError(
+            f"layer {layer.digest}: {error.message}",
+            advice="copy the image as it is: leave out --format, or in a batch file say manifests: keep",
+        ) from error
 
 
 def no_zstd(layer: Descriptor) -> ContentError:

@@ -132,6 +132,8 @@ class Schema1(NamedTuple):
         return Digest.of(unsigned(self.raw, self.document))
 
 
+_PUSH_ANEW: Final = "it is damaged at its source: push or write the image there anew"
+
 Manifest: TypeAlias = Image | Index | Schema1
 
 
@@ -166,14 +168,14 @@ def _kind(fields: Fields, said: str) -> MediaType:
     shape = _shape(fields)
     inner = fields.optional_text("mediaType")
     if inner and inner not in MANIFESTS:
-        raise ContentError(f"{fields.where}: unknown mediaType {shown(inner)!r}")
+        raise ContentError(f"{fields.where}: unknown mediaType {shown(inner)!r}", advice=_PUSH_ANEW)
     if said in MANIFESTS and inner and said != inner:
-        raise ContentError(f"{fields.where}: it says mediaType {inner}, whoever sent it says {said}")
+        raise ContentError(f"{fields.where}: it says mediaType {inner}, whoever sent it says {said}", advice=_PUSH_ANEW)
     kind = MediaType(inner or (said if said in MANIFESTS else ""))
     if not kind:
         kind = _guess(fields, shape)
     if kind not in shape:
-        raise ContentError(f"{fields.where}: its shape does not fit media type {kind}")
+        raise ContentError(f"{fields.where}: its shape does not fit media type {kind}", advice=_PUSH_ANEW)
     return kind
 
 
@@ -185,7 +187,9 @@ def _shape(fields: Fields) -> frozenset[MediaType]:
     ]
     if len(found) != 1 or ("layers" in fields.document and found[0] is not IMAGES):
         problem = "neither an image nor an index" if not found else "an image and an index at once"
-        raise ContentError(f"{fields.where}: {problem}; expected one of config, manifests, fsLayers")
+        raise ContentError(
+            f"{fields.where}: {problem}, which have one of config, manifests, fsLayers", advice=_PUSH_ANEW
+        )
     return found[0]
 
 

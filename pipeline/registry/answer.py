@@ -14,6 +14,12 @@ from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.response import Headers, Response
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+_ABSENT: Final = {
+    "manifests": "check the name and the tag: transship list-tags shows what there is",
+    "blobs": "the image is not whole there: push it anew",
+    "tags": "check the name of the repository",
+}
+"""What to do where something of that kind is not there."""
 _MOST_ERRORS: Final = 3
 _SHORTEST_SECRET: Final = 4
 
@@ -54,7 +60,8 @@ class Answer:
         said = "" if self.is_html else _errors(self.body)
         message = f"{self}: {self.status}{said}"
         if self.status == 404:
-            return NotFoundError(message, advice="it answers HTML, is it a registry?" if self.is_html else "")
+            advice = "it answers HTML, is it a registry?" if self.is_html else _ABSENT.get(self._asked, "")
+            return NotFoundError(message, advice=advice)
         if self.status == 401:
             return DeniedError(message, advice="log in, or check the name: some registries hide what does not exist")
         if self.status == 403:
@@ -62,6 +69,12 @@ class Answer:
         if self.status in TRANSIENT:
             return TransientError(message, advice="try again later")
         return self.not_html() or TransportError(message)
+
+    @property
+    def _asked(self) -> str:
+        """The kind of what was to be read: manifests, blobs, tags."""
+        path = self.url.target.partition("?")[0]
+        return path.split("/")[-2] if self.method in ("GET", "HEAD") and path.count("/") > 1 else ""
 
     def not_html(self) -> TransportError | None:
         """Return the error where a web page came, else None."""

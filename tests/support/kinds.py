@@ -139,6 +139,14 @@ ARTIFACTS: dict[str, ImageBytes] = {
 }
 
 
+def with_unknown_layer(docker: bool = False, beside: int = 0) -> ImageBytes:
+    """Return an image that runs on linux/amd64, its first layer of a type that nobody knows, ``beside`` others."""
+    image = make_image("unknown layer", 1 + beside, docker=docker)
+    document: dict[str, Any] = dict(image.document)
+    document["layers"][0]["mediaType"] = "application/vnd.example.layer.v9+rar"
+    return remade(image, document)
+
+
 def write_folder(path: Path, image: ImageBytes) -> None:
     """Write a ``dir:`` of it."""
     path.mkdir()
