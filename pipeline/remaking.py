@@ -17,7 +17,6 @@ from transship.pipeline.manifest.media_types import UNCOMPRESSED, MediaType, dec
 from transship.pipeline.pull import Pull, mismatch, naming
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Make, RangeRefusedError, Source, Write
-from transship.pipeline.trust.encryption.spelling import recipient_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -127,6 +126,7 @@ class Remaker:
 
     def _encrypted(self, layer: LayerPlan, diff_id: Digest, stream: Reader, put: Write) -> _Made:
         from transship.pipeline.trust.encryption.cipher import Sealing  # noqa: PLC0415 - an extra
+        from transship.pipeline.trust.encryption.spelling import recipient_name  # noqa: PLC0415
 
         sealing, plain = Sealing(put), layer.source.digest
         if layer.repack:

@@ -13,7 +13,6 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.platform import Platform
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.tree import Selection
-from transship.pipeline.trust.encryption.loading import loaded
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.encryption.keys import Keys
@@ -118,6 +117,10 @@ def keys(options: argparse.Namespace) -> "Keys | None":
     """
     if options.encrypt_layer and not options.encryption_key:
         raise UsageError("copy: --encrypt-layer goes with --encryption-key", advice="say --encryption-key jwe:FILE")
+    if not options.encryption_key and not options.decryption_key:
+        return None
+    from transship.pipeline.trust.encryption.loading import loaded  # noqa: PLC0415 - few copies have keys
+
     return loaded(options.encryption_key, options.decryption_key)
 
 
