@@ -26,12 +26,16 @@ class ImageJob:
     """One image to fetch: its reference, the platforms wanted, whether what hangs on it is too.
 
     With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
+    ``policy`` tells that a policy that asks something of it has changed. ``signatures`` are read unless all
+    destinations do without.
     """
 
     source: str
     platforms: "Platforms"
     referrers: bool = False
     sparse: bool = False
+    policy: str = ""
+    signatures: bool = True
 
     @property
     def key(self) -> str:
@@ -46,16 +50,22 @@ class ImageJob:
             "platforms": _platforms(self.platforms),
             **({"referrers": True} if self.referrers else {}),
             **({"sparse": True} if self.sparse else {}),
+            **({"policy": self.policy} if self.policy else {}),
+            **({} if self.signatures else {"signatures": False}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a delivery: the key of its job, its shape, its name at the destination ("" for none)."""
+    """One image of a delivery: the key of its job, its shape, its name at the destination ("" for none).
+
+    ``signing`` is what is done with signatures, as `trust.signing.to_text` writes it.
+    """
 
     image: str
     shape: Shape
     name: str
+    signing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,12 @@ class Delivery:
     def document(self) -> Object:
         """Return the JSON object that `Delivery.read` takes."""
         members: list[Json] = [
-            {"image": member.image, "shape": _shape_document(member.shape), "name": member.name}
+            {
+                "image": member.image,
+                "shape": _shape_document(member.shape),
+                "name": member.name,
+                **({"signing": member.signing} if member.signing else {}),
+            }
             for member in self.members
         ]
         return {"transport": self.transport, "path": self.path, "members": members}
@@ -116,13 +131,22 @@ class RegistryAccess:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole run; ``batch_digest`` tells whether the batch file has changed since."""
+    """A whole run; ``batch_digest`` tells whether the batch file has changed since.
+
+    ``policy`` is the file of the signature policy, or why there is none (`trust.guard`); ``batch_policy`` and
+    ``batch_require_signed`` are what the batch file says of it. With ``strict`` an image whose signatures would be
+    lost is not written.
+    """
 
     name: str
     batch_digest: str
     images: Mapping[str, ImageJob]
     deliveries: Mapping[str, Delivery]
     registries: Mapping[str, RegistryAccess] = field(default_factory=dict)
+    policy: str = "none"
+    batch_policy: str = ""
+    batch_require_signed: bool = False
+    strict: bool = False
 
     def document(self) -> Object:
         """Return the JSON object of ``schemas/plan.schema.json``."""
@@ -145,6 +169,10 @@ class Plan:
             "images": images,
             "deliveries": deliveries,
             "registries": registries,
+            "policy": self.policy,
+            **({"batch-policy": self.batch_policy} if self.batch_policy else {}),
+            **({"require-signed": True} if self.batch_require_signed else {}),
+            **({"strict": True} if self.strict else {}),
         }
 
     @classmethod
@@ -170,6 +198,10 @@ class Plan:
             {job.key: job for job in images},
             {delivery.key: delivery for delivery in deliveries},
             registries,
+            str(found.get("policy", "none")),
+            str(found.get("batch-policy", "")),
+            found.get("require-signed") is True,
+            found.get("strict") is True,
         )
 
 
@@ -207,12 +239,14 @@ def _image(item: "dict[str, object]") -> ImageJob:
         platforms if isinstance(platforms, str) else tuple(str(text) for text in _items(platforms)),
         item.get("referrers") is True,
         item.get("sparse") is True,
+        str(item.get("policy", "")),
+        item.get("signatures") is not False,
     )
 
 
 def _delivery(item: "dict[str, object]") -> Delivery:
     members = tuple(
-        Member(str(member["image"]), _shape(_map(member["shape"])), str(member["name"]))
+        Member(str(member["image"]), _shape(_map(member["shape"])), str(member["name"]), str(member.get("signing", "")))
         for member in _list(item["members"])
     )
     return Delivery(str(item["transport"]), str(item["path"]), members)

@@ -1,6 +1,7 @@
 """From a batch as read to the plan of a run: which images, which shapes, which deliveries. Pure."""
 
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
+from transship.pipeline.batch.signatures import NOTHING
 from transship.pipeline.compression import Budget, Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.errors import UsageError
@@ -8,10 +9,12 @@ from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, 
 from transship.pipeline.reference import SINGLE, DockerReference, PathReference
 from transship.pipeline.referrers import HOLDING, refuse_place
 from transship.pipeline.resolve import Platforms
+from transship.pipeline.trust.carrying import KEEPING, Signing, Wish
+from transship.pipeline.trust.guard import Guard
 
 
-def plan_batch(batch: Batch, batch_digest: str) -> Plan:
-    """Return the plan for ``batch``; the same batch gives the same plan, in the batch's order.
+def plan_batch(batch: Batch, batch_digest: str, guard: Guard = Guard()) -> Plan:  # noqa: B008 - a value
+    """Return the plan for ``batch`` under a policy; the same batch gives the same plan, in the batch's order.
 
     Raises:
         UsageError: a destination cannot hold what is asked for.
@@ -20,7 +23,11 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
     members: dict[tuple[str, str, int], list[Member]] = {}
     for position, job in enumerate(batch.jobs):
         platforms = _platforms(job)
-        image = ImageJob(str(job.source), platforms, job.referrers, job.sparse and not isinstance(platforms, str))
+        sparse = job.sparse and not isinstance(platforms, str)
+        policy, signing = guard.of(job.source), _signing(job)
+        image = ImageJob(
+            str(job.source), platforms, job.referrers, sparse, policy, bool(policy) or not job.signing.remove
+        )
         images[image.key] = image
         for number, destination in enumerate(job.destinations):
             transport, path, name = _place(destination)
@@ -28,7 +35,7 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
                 refuse_place(transport, name)
             # An archive is written once, of all its images; anything else image by image.
             shared = -1 if transport in ARCHIVES else position * 1000 + number
-            member = Member(image.key, _shape(job, transport), name)
+            member = Member(image.key, _shape(job, transport), name, signing)
             members.setdefault((transport, path, shared), []).append(member)
     deliveries = [Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items()]
     return Plan(
@@ -37,7 +44,33 @@ def plan_batch(batch: Batch, batch_digest: str) -> Plan:
         images,
         {delivery.key: delivery for delivery in deliveries},
         {host: access(settings) for host, settings in batch.registries.items()},
+        guard.name,
+        batch.policy,
+        batch.require_signed,
     )
+
+
+def _signing(job: Job) -> str:
+    """Return what is done with an image's signatures, as `to_text` writes it."""
+    words = job.signing
+    if words == NOTHING:
+        return ""
+    from transship.pipeline.trust.signing import GpgSigner, Signer, SqSigner, signing_name, to_text  # noqa: PLC0415
+
+    signers: list[Signer] = []
+    if words.by:
+        signers.append(GpgSigner(words.by, words.passphrase_file))
+    if words.sq:
+        signers.append(SqSigner(words.sq, words.passphrase_file))
+    for destination in job.destinations if signers else ():
+        transport = _place(destination)[0]
+        if transport not in KEEPING:
+            raise UsageError(
+                f"{job.source}: {destination.reference} can hold no signatures",
+                advice=f"say signing: on images that go to {' and '.join(KEEPING)}: alone",
+            )
+        signing_name(words.identity, destination.reference)
+    return to_text(Wish(Signing(tuple(signers), words.identity), words.remove))
 
 
 def _platforms(job: Job) -> Platforms:

@@ -66,6 +66,10 @@ class Line:
     kept: tuple[Digest, ...] | None = None
     """Of a sparse index the images that were written, else None."""
     crypted: tuple[Crypted, ...] = ()
+    accepted: tuple[str, ...] = ()
+    """Whose signatures the policy has accepted it for."""
+    signed: tuple[str, ...] = ()
+    """Who has signed it at its destination."""
 
     def document(self) -> Object:
         """Return the JSON object of one image in ``report.json``."""
@@ -95,6 +99,10 @@ class Line:
             made |= {key: found_keys} if found_keys else {}
         if self.kept is not None:
             made["kept"] = [str(digest) for digest in self.kept]
+        if self.accepted:
+            made["accepted"] = list(self.accepted)
+        if self.signed:
+            made["signed"] = list(self.signed)
         if self.codec:
             made["codec"] = self.codec
         if self.error:
@@ -120,7 +128,7 @@ def report(root: Path, plan: Plan, unkept: Mapping[str, Object] = MappingProxyTy
         count = states.get(line.state, 0)
         states[line.state] = (count if isinstance(count, int) else 0) + 1
     images: list[Json] = [line.document() for line in lines]
-    return {"version": 1, "name": plan.name, "policy": "none", "states": states, "images": images}
+    return {"version": 1, "name": plan.name, "policy": plan.policy, "states": states, "images": images}
 
 
 def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member, *, unkept: Mapping[str, Object]) -> Line:
@@ -147,6 +155,7 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member, *
     made = records.get("ConvertMediaTypes", {})
     losses, changes = made.get("losses"), made.get("changes")
     listed = changes if isinstance(changes, list) else []
+    trust = _trust(records, delivery, member)
     return Line(
         source=plan.images[member.image].source,
         destination=delivery.reference(member),
@@ -157,14 +166,24 @@ def _line(root: str, plan: Plan, key: str, delivery: Delivery, member: Member, *
         seconds=seconds,
         changes=tuple(_change(change) for change in listed if isinstance(change, dict)),
         codec=_text(made.get("codec")),
-        losses=tuple(_text(loss) for loss in losses) if isinstance(losses, list) else (),
+        losses=_texts(losses) + _texts(trust.get("lost")),
         task=_text(error.get("task")),
         error=_text(error.get("message")),
         retriable=error.get("retriable") is True,
         hanging=_hanging(records, delivery, member) if plan.images[member.image].referrers else None,
         crypted=tuple(_crypted(made.get("crypted"))),
         kept=_kept(records) if plan.images[member.image].sparse else None,
+        accepted=_texts(records.get("ResolvePlatform", {}).get("accepted")),
+        signed=_texts(trust.get("signed")),
     )
+
+
+def _trust(records: Mapping[str, Object], delivery: Delivery, member: Member) -> Object:
+    """Return what was noted of a member's signatures when it was written."""
+    written = records.get("WriteImage", {}).get("signatures")
+    place = delivery.members.index(member)
+    found = written[place] if isinstance(written, list) and place < len(written) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _hanging(records: Mapping[str, Object], delivery: Delivery, member: Member) -> Found:
@@ -219,6 +238,10 @@ def _inner(document: Object, key: str) -> Object:
 def _number(value: Json) -> float:
     # What a damaged file says instead may be no number, or none that fits.
     return float(value) if isinstance(value, int | float) and 0 <= value < 1 << 63 else 0.0
+
+
+def _texts(value: Json) -> tuple[str, ...]:
+    return tuple(_text(one) for one in value) if isinstance(value, list) else ()
 
 
 def _text(value: Json) -> str:

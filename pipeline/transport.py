@@ -78,8 +78,8 @@ class Referring(Protocol):
 class Signed(Protocol):
     """A Source whose medium may hold signatures of its manifests; those of the others are none."""
 
-    def signatures(self, instance: Digest | None = None) -> Sequence[Signature]:
-        """Return the signatures of the manifest that the reference names, or of ``instance``; unverified.
+    def signatures(self, manifest: Digest, *, instance: bool) -> Sequence[Signature]:
+        """Return the signatures of a manifest, unverified; ``instance``: it is not what the reference names.
 
         Raises:
             ContentError: one is malformed, or there are more than `MAX_SIGNATURES`.
@@ -94,10 +94,11 @@ class KeepsSignatures(Protocol):
     def signatures_refused(self) -> str:
         """Return why this destination can hold none, empty where it can; may ask the medium."""
 
-    def put_signatures(self, manifest: Digest, instance: bool, signatures: Sequence[Signature]) -> None:
-        """Add signatures to those that the manifest has there, once it was put; ``instance``: it is not the root.
+    def put_signatures(self, manifest: Digest, signatures: Sequence[Signature], *, instance: bool) -> None:
+        """Make ``signatures`` those of a manifest that was put; ``instance``: it is not the root. Idempotent.
 
-        Idempotent: a signature that is there already is not added again.
+        As container tools do it: OpenPGP signatures in files replace those that were there, what a registry holds
+        itself is added to.
 
         Raises:
             TransportError: the medium can hold none of this kind, or failed.

@@ -1,5 +1,7 @@
 """The tasks of a destination: written, then read back; `image` has those before."""
 
+from typing import NamedTuple
+
 import luigi
 
 from transship.pipeline.copy import write
@@ -13,7 +15,8 @@ from transship.pipeline.referrers import Found, Place, put, refuse_untied
 from transship.pipeline.repacking import refuse_losses
 from transship.pipeline.transport import Sink, Source
 from transship.pipeline.transports import Pushing, open_sink
-from transship.pipeline.tree import load
+from transship.pipeline.tree import load, manifests
+from transship.pipeline.trust import carrying
 from transship.pipeline.verify import Verified, same_image, verify
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.engine import park
@@ -57,24 +60,57 @@ class WriteImage(_DeliveryStep):
         job, store = self.job, self.workspace.store
         total = 0
         hanging: list[Json] = []
+        trust: list[Json] = []
         with self.sink() as sink:
             for member, made in zip(job.members, self.requires(), strict=True):
                 place, image = Place(job.transport, member.name, sink.accepts), made.made()
                 found = made.hanging(place)
                 refuse_losses(member.shape, found.lost)
                 hanging.append(found.to_document())
+                signatures = _Signatures.of(self.job, member, made, sink)
                 total += put(store, found.referrers, sink, place)
                 total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)
+                trust.append(signatures.put(sink))
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()
         asked = any(self.workspace.plan.images[member.image].referrers for member in job.members)
-        return {"bytes": total, **({"hanging": hanging} if asked else {})}
+        said: Result = {"signatures": trust} if any(trust) else {}
+        return {"bytes": total, **({"hanging": hanging} if asked else {}), **said}
 
     def hanging(self) -> list[Found]:
         """Return for each member what of all that hangs on it was written, and what was left behind."""
         found = self.result().get("hanging")
         return [Found.read(one) for one in found] if isinstance(found, list) else [Found() for _ in self.job.members]
+
+
+class _Signatures(NamedTuple):
+    """What becomes of the signatures of one member: decided before it is written, written after it."""
+
+    image: carrying.Image
+    wish: carrying.Wish
+    fate: carrying.Fate
+
+    @classmethod
+    def of(cls, job: Delivery, member: Member, made: ConvertMediaTypes, sink: Sink) -> "_Signatures":
+        """Decide; raises `Error` where something is lost that must not be."""
+        store, tree = made.workspace.store, made.made()
+        wish = carrying.Wish()
+        if member.signing:
+            from transship.pipeline.trust.signing import from_text  # noqa: PLC0415 - loads what starts programs
+
+            wish = from_text(member.signing)
+        found = {} if wish.remove else made.requires().requires().signatures()
+        written = [node.digest for node, _ in manifests(store, tree)] if found else []
+        fate = carrying.fate(found, written, (sink, job.transport), strict=made.workspace.plan.strict)
+        refuse_losses(member.shape, fate.lost)
+        return cls(carrying.Image(store, tree, parse_reference(job.reference(member))), wish, fate)
+
+    def put(self, sink: Sink) -> Json:
+        """Write them; return what the checkpoint says."""
+        signed = carrying.put(sink, self.image, self.fate.kept, self.wish.signing)
+        made: Result = {"lost": list(self.fate.lost)} if self.fate.lost else {}
+        return {**made, **({"signed": list(signed)} if signed else {})}
 
 
 class VerifyDigests(_DeliveryStep):

@@ -22,6 +22,8 @@ from transship.pipeline.referrers import Found, Place, fetch, find, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.tree import Selection
+from transship.pipeline.trust.carrying import Found as Signatures
+from transship.pipeline.trust.carrying import collect, from_document, to_document
 from transship.pipeline.trust.encryption.loading import loaded
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.workspace import Workspace, descriptor
@@ -100,7 +102,7 @@ class FetchManifest(_ImageStep):
 
 
 class ResolvePlatform(_ImageStep):
-    """Choose the instances of an index, and find what hangs on the image."""
+    """Choose the instances of an index, ask the policy, and find what hangs on the image."""
 
     def requires(self) -> FetchManifest:
         """The root manifest."""
@@ -109,16 +111,23 @@ class ResolvePlatform(_ImageStep):
     def perform(self) -> Result:
         """Bring the manifests of the instances into the store."""
         root = descriptor(self.requires().result()["root"])
+        store = self.workspace.store
         source = self.workspace.source(self.job.source)
         try:
-            selection = resolve(source, self.workspace.store, root, self.job.platforms)
+            selection = resolve(source, store, root, self.job.platforms)
+            # Before a config or a layer is read.
+            signatures = collect(source, store, selection, root.digest) if self.job.signatures else {}
+            accepted = self.workspace.judge(self.job.source, selection, signatures)
             hanging: Result = {}
             if self.job.referrers:
-                hanging = find(source, self.workspace.store, selection, self.workspace.pool).to_document()
+                hanging = find(source, store, selection, self.workspace.pool).to_document()
         finally:
             source.close()
         kept: Json = None if selection.kept is None else [str(digest) for digest in selection.kept]
-        return {"root": selection.root.to_document(), "kept": kept, **hanging}
+        trust: Result = {"accepted": list(accepted)} if accepted else {}
+        if signatures:
+            trust["signatures"] = to_document(store, signatures)
+        return {"root": selection.root.to_document(), "kept": kept, **hanging, **trust}
 
     def selection(self) -> Selection:
         """Return what was chosen."""
@@ -130,6 +139,10 @@ class ResolvePlatform(_ImageStep):
     def hanging(self) -> Found:
         """Return what hangs on the image, if that was asked for."""
         return Found.read(self.result())
+
+    def signatures(self) -> Signatures:
+        """Return the signatures that the image has at its source."""
+        return from_document(self.workspace.store, self.result().get("signatures"))
 
 
 class FetchBlobs(_ImageStep):

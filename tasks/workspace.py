@@ -22,9 +22,14 @@ from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Source
 from transship.pipeline.transports import open_source, open_written
+from transship.pipeline.transports.podman import storage_of
+from transship.pipeline.tree import Selection
+from transship.pipeline.trust.carrying import ANYTHING, Found, judge
+from transship.pipeline.trust.policy import Enforcer
 from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
 
+Enforce: TypeAlias = "Callable[[], Enforcer | None]"
 OnBytes: TypeAlias = Callable[[Descriptor, int], None]
 Connect: TypeAlias = Callable[[int], Registries]
 """Makes the connections of one of so many processes that share what a registry allows."""
@@ -44,8 +49,14 @@ class Workspace:
         *,
         processes: int = 1,
         targets: Connect | None = None,
+        enforce: Enforce = lambda: None,
     ) -> None:
-        """``targets`` makes connections to destinations where they are not those to sources."""
+        """``targets`` makes connections to destinations where they are not those to sources.
+
+        ``enforce`` makes what judges images, once in each process.
+        """
+        self._enforce = enforce
+        self._enforcer = enforce()
         self._opening = (root, plan, connect, blob_threads)
         self.root = root
         self.plan = plan
@@ -66,7 +77,7 @@ class Workspace:
 
     def sibling(self, on_bytes: OnBytes, processes: int) -> "Workspace":
         """Return the same run folder as one of ``processes`` forks opens it, with its own connections and threads."""
-        made = Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets)
+        made = Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets, enforce=self._enforce)
         made.store.doubts = self.store.doubts.copy()
         return made
 
@@ -98,6 +109,19 @@ class Workspace:
         """Open a destination for reading."""
         return open_written(parse_reference(reference), self.targets)
 
+    def judge(self, reference: str, selection: Selection, signatures: Found) -> tuple[str, ...]:
+        """Return whose signatures the policy accepts an image for.
+
+        Raises:
+            RefusedError: it does not let it pass.
+        """
+        if self._enforcer is None:
+            return ()
+        named = parse_reference(reference)
+        at = named, storage_of(named, self._enforcer.policy)
+        said = judge(self._enforcer, at, self.store, selection, signatures)
+        return tuple(line for line in said if line != ANYTHING)
+
     def sync(self) -> None:
         """Make everything written so far durable, checkpoints too (sync(2))."""
         os.sync()
@@ -119,6 +143,8 @@ class Workspace:
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.registries.close()
         self.targets.close()
+        if self._enforcer is not None:
+            self._enforcer.close()
 
 
 def descriptor(document: object) -> Descriptor:

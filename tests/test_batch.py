@@ -167,8 +167,8 @@ HEAD = "version: 1\nimages:\n- from: docker://x.y/a\n"
         ),
         (HEAD + "  to: [dir:x]\n  platforms: linux\n", ":5: key images[0].platforms: not a platform"),
         (HEAD + "  to: [dir:x]\n  platforms: [all]\n", ":5: key images[0].platforms[0]: not a platform"),
-        (HEAD + "  to: [dir:x]\n  signing: {}\n", ":5: key images[0].signing: not supported yet"),
-        (HEAD + "  to: [dir:x]\npolicy: {}\n", ":5: key policy: not supported yet"),
+        (HEAD + "  to: [dir:x]\n  signing: {}\n", ":5: key images[0].signing: names no key"),
+        (HEAD + "  to: [dir:x]\npolicy: {}\n", ":5: key policy: is an object, expected a string"),
         (HEAD + "  to: [dir:x]\nname: a/b\n", ":5: key name: is no name for a folder"),
         (
             HEAD + "  to: [dir:x]\nregistries:\n  x.y:\n    password: s3cret\n",

@@ -25,7 +25,7 @@ from support.landed import in_directory, in_layout
 from support.option_uses import ELSEWHERE, USES, Use
 from support.registry_server import RegistryServer
 from support.serving import write_directory
-from support.skopeo_options import COMMANDS, GLOBAL, LEFT_OUT, LEFT_TO_TRUST, NEWER, SHORT
+from support.skopeo_options import COMMANDS, GLOBAL, LEFT_OUT, NEWER, SHORT
 from transship.pipeline import __version__
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def test_the_installed_skopeo_has_no_option_that_the_table_lacks(name: str) -> N
     assert theirs <= COMMANDS.get(name, GLOBAL)
 
 
-@pytest.mark.parametrize("name", LEFT_TO_TRUST + LEFT_OUT)
+@pytest.mark.parametrize("name", LEFT_OUT)
 def test_commands_that_are_not_built_are_named_in_the_documentation_and_refused(tmp_path: Path, name: str) -> None:
     assert f"`{name}`" in DOCUMENT.read_text()
     done = command(tmp_path, name)

@@ -15,6 +15,7 @@ import pytest
 from support.corpus import base_layers, multi_platform, pack, push, sample
 from support.engines import Docker, Podman
 from support.fixtures import PASSWORD, USER
+from support.keys import Keys
 from support.registry_server import RegistryServer
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +82,10 @@ class Reader:
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def knows(self, **environ: str) -> None:
+        """Set variables for the lines that follow."""
+        self._environ |= environ
 
     def has_the_batch(self, to: str = "") -> None:
         assert BATCH
@@ -159,3 +164,24 @@ def test_the_page_of_encrypted_layers(reader: Reader) -> None:
     for name, encrypted in (("sealed", True), ("opened", False)):
         layers = json.loads(reader.types(f"transship inspect --raw oci:{name}:v1"))["layers"]
         assert [layer["mediaType"].endswith("+encrypted") for layer in layers] == [encrypted] * len(layers)
+
+
+def test_the_page_of_trust(reader: Reader, tmp_path: Path, registry: RegistryServer, openpgp: Keys) -> None:
+    page = (ROOT / "docs/trust.md").read_text()
+    policy = re.search(r"<!-- policy.json -->\n```json\n(.*?)```", page, re.DOTALL)
+    assert policy
+    (tmp_path / "policy.json").write_text(reader.placed(policy[1]))
+    (tmp_path / "team.gpg").write_bytes(openpgp.file("good").read_bytes())
+    (tmp_path / "secret.txt").write_text("of no use for a key without one\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "config/containers/registries.d").mkdir(parents=True)
+    (tmp_path / "config/containers/registries.d/stores.yaml").write_text(
+        f"docker: {{'{registry.name}': {{lookaside: 'file://{tmp_path}/store'}}}}\n"
+    )
+    reader.knows(KEY=openpgp["good"], GNUPGHOME=str(openpgp.home), XDG_CONFIG_HOME=str(tmp_path / "config"))
+    lines = commands("docs/trust.md")
+    said = [reader.types(line) for line in lines]
+    assert len(lines) == 6
+    assert said[-1].startswith(f"Signature verified using fingerprint {openpgp['good']}, digest sha256:")
+    assert (tmp_path / "out/again/signature-1").exists()
+    assert len(list((tmp_path / "store").rglob("signature-1"))) == 3

@@ -6,7 +6,8 @@ import pytest
 
 from support.command import command
 from support.images import make_image, write_layout
-from transship.pipeline.cli.config_yaml import read_registries_d, usual_lookaside
+from transship.pipeline.cli.config_yaml import read_registries_d
+from transship.pipeline.cli.signature_places import usual_lookaside
 from transship.pipeline.errors import UsageError
 from transship.pipeline.lookaside import RegistriesD, Signatures
 from transship.pipeline.reference import DockerReference

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from transship.pipeline.batch.conflicts import refuse_conflicts
-from transship.pipeline.batch.entries import Entry, read_entry, read_registries
+from transship.pipeline.batch.entries import Entry, absolute, read_entry, read_registries
 from transship.pipeline.batch.expand import Expansion, expand
 from transship.pipeline.batch.model import Batch, Destination, Job, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document, read_document
@@ -44,7 +44,9 @@ def read_batch(path: Path, list_tags: ListTags) -> Batch:
 
     expansions = list(_expand(document, folder, entries, tags_of))
     refuse_conflicts(document, expansions)
-    return Batch(_name(document, root), tuple(found.job for found in expansions), registries)
+    policy = absolute(folder, root["policy"]) if "policy" in root else ""
+    jobs = tuple(found.job for found in expansions)
+    return Batch(_name(document, root), jobs, registries, policy, root.get("require-signed", False))
 
 
 def _checked(document: Document) -> dict[str, Any]:

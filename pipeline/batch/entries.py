@@ -13,6 +13,7 @@ from transship.pipeline.batch.model import Platforms, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.select import Selector, pattern, version_range
+from transship.pipeline.batch.signatures import NOTHING, SigningWords, read_signing
 from transship.pipeline.compression.codecs import Compression, wrong_level
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.platform import Platform
@@ -54,6 +55,7 @@ class Entry:
     templates: tuple[tuple[Place, str], ...]
     referrers: bool = False
     sparse: bool = False
+    signing: SigningWords = NOTHING
 
     def repository(self) -> DockerReference:
         """Return the repository that ``selector`` chooses from."""
@@ -87,6 +89,7 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
         templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged["to"])),
         referrers=merged.get("referrers", False),
         sparse=merged.get("sparse", False),
+        signing=read_signing(document, folder, places, merged),
     )
 
 

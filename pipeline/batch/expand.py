@@ -9,6 +9,7 @@ from transship.pipeline.batch.entries import PLACEHOLDER, Entry, settle
 from transship.pipeline.batch.model import Destination, Job, Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
+from transship.pipeline.batch.signatures import filled
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.reference import (
     DaemonReference,
@@ -67,6 +68,7 @@ def _job(document: Document, folder: Path, entry: Entry, source: Reference) -> E
         destinations,
         referrers=entry.referrers,
         sparse=entry.sparse,
+        signing=filled(document, entry.at, entry.signing, lambda at, text: _filled(document, entry, at, text, values)),
     )
     return Expansion(entry.at, job, tuple(at for at, _ in entry.templates))
 

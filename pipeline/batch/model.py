@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from transship.pipeline.batch.signatures import NOTHING, SigningWords
 from transship.pipeline.compression import DEFAULT_BUDGET
 from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
 
@@ -54,6 +55,7 @@ class Job:
     """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default.
 
     ``referrers`` copies what hangs on it; ``sparse`` keeps the index of a list of platforms as it is.
+    ``signing`` says what is done with signatures.
     """
 
     source: Reference
@@ -63,6 +65,7 @@ class Job:
     destinations: tuple[Destination, ...]
     referrers: bool = False
     sparse: bool = False
+    signing: SigningWords = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,13 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A whole batch file, expanded; ``name`` is fit for a folder, ``registries`` go by host[:port]."""
+    """A whole batch file, expanded; ``name`` is fit for a folder, ``registries`` go by host[:port].
+
+    ``policy`` is the signature policy that it names, absolute, empty for none.
+    """
 
     name: str
     jobs: tuple[Job, ...]
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    policy: str = ""
+    require_signed: bool = False

@@ -124,6 +124,9 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "login": query_arguments.login,
     "logout": query_arguments.logout,
     "sync": sync_arguments.sync,
+    "standalone-sign": query_arguments.standalone_sign,
+    "standalone-verify": query_arguments.standalone_verify,
+    "untrusted-signature-dump-without-verification": query_arguments.untrusted_dump,
     "completion": query_arguments.completion,
 }
 """What adds a command's arguments to its parser, by the command's name."""

@@ -18,18 +18,18 @@ COMMANDS: Final[Mapping[str, str]] = {
     "logout": "forget the credentials for a registry",
     "sync": "copy many images: of a repository, a folder or a source file of skopeo's",
     "generate-sigstore-key": "make a pair of keys to sign images with",
+    "standalone-sign": "sign a manifest in a file with a key of GnuPG's",
+    "standalone-verify": "verify a signature of a manifest, both in files",
     "completion": "print the script that has a shell complete transship's commands",
 }
 """What each does, in the order in which help shows them."""
 HIDDEN: Final[Mapping[str, str]] = {
     "layers": "write the blobs of an image to a folder layers-* here (deprecated: use copy)",
+    "untrusted-signature-dump-without-verification": "show what a signature claims WITHOUT VERIFYING IT",
 }
 """As skopeo's, left out of help and completion."""
 ABSENT: Final[Mapping[str, str]] = {
     "experimental-image-proxy": "it is an interface for one program, and may change with every version of skopeo",
-    "untrusted-signature-dump-without-verification": "signatures are neither read nor written yet",
-    "standalone-sign": "signatures are neither read nor written yet",
-    "standalone-verify": "signatures are neither read nor written yet",
 }
 """Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
 OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})

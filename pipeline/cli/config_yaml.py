@@ -1,6 +1,5 @@
 """Configuration files in YAML: registries.d and containers-tls-details.yaml, read and checked."""
 
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -67,12 +66,6 @@ def read_tls_details(path: str) -> TlsDetails:
         key, _, why = error.message.partition(": ")
         raise document.refusal((key,), why, error.advice) from error
     return found
-
-
-def usual_lookaside(environ: Mapping[str, str]) -> str:
-    """Return the URL of the store of signatures where registries.d says nothing."""
-    own = environ.get("HOME", "/") + "/.local/share/containers/sigstore"
-    return f"file://{'/var/lib/containers/sigstore' if os.geteuid() == 0 else own}"
 
 
 def _document(path: Path) -> Document:

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from transship.pipeline.cli.signature_places import kept
 from transship.pipeline.errors import UsageError
 from transship.pipeline.manifest.platform import Platform, host
 from transship.pipeline.registry.credentials import Credentials
@@ -36,7 +37,7 @@ def connect(
     """
     everywhere = partial(_everywhere, agent_prefix=options.user_agent_prefix, tls=_tls_details(options))
     chosen = {host: everywhere(found) for host, found in settings.items()}
-    return Registries(chosen, everywhere(default), os.environ, partial(configured, options))
+    return Registries(chosen, everywhere(default), os.environ, partial(configured, options), partial(kept, options))
 
 
 def configured(options: argparse.Namespace) -> RegistriesConf:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.cli.archive_target import pour, refuse_to_lose, takes_a_stream
 from transship.pipeline.cli.connect import account_settings, connect
-from transship.pipeline.cli.copy_arguments import refuse_encryption
 from transship.pipeline.cli.copy_wish import choice, keys, shape
 from transship.pipeline.cli.opened import from_written, layout
 from transship.pipeline.cli.opened import opened as opened_source
-from transship.pipeline.cli.sync_arguments import refuse_signing
+from transship.pipeline.cli.sync_arguments import refuse_contradictions
+from transship.pipeline.cli.trust_options import Trust, opened_trust
 from transship.pipeline.convert.shape import Shape, at_registry, bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
@@ -39,7 +39,8 @@ from transship.pipeline.store import Store
 from transship.pipeline.tar_sizes import TarSizes, tar_sizes
 from transship.pipeline.transport import Sink, Source, Taking, WrongSizeError, size_of
 from transship.pipeline.transports import Pushing, Writable, open_sink, writable
-from transship.pipeline.tree import Selection, blobs, load
+from transship.pipeline.tree import Selection, blobs, load, manifests
+from transship.pipeline.trust.carrying import refuse_change
 from transship.pipeline.verify import same_image, verify
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ _COPYING: Final = frozenset({"docker-archive", "oci-archive", "docker-daemon", "
 
 def perform(options: argparse.Namespace) -> int:
     """Copy and verify one image; return 0."""
-    refuse_signing(options)
-    refuse_encryption(options)
+    refuse_contradictions(options)
     source, destination = parse_reference(options.source), writable(parse_reference(options.destination))
     if isinstance(destination, DaemonReference):
         destination = destination._replace(host=options.dest_daemon_host or os.environ.get("DOCKER_HOST", ""))
@@ -65,15 +65,16 @@ def perform(options: argparse.Namespace) -> int:
         # One registry asked in one way is one client: one login, one set of connections.
         same = from_settings == to_settings
         targets = registries if same else opened.enter_context(closing(connect(options, to_settings)))
+        trust = opened.enter_context(opened_trust(options))
         scratch = opened.enter_context(scratch_folder(near))
         if takes_a_stream(destination):
             # Read back first, and sent on then: a pipe gives nothing back.
             archive = PathReference("docker-archive", str(scratch / "archive.tar"), destination.name)
-            digest = _copy(source, archive, options, (registries, targets), scratch)
+            digest = _copy(source, archive, options, (registries, targets, trust), scratch)
             pour(Path(archive.path), destination.path)
         else:
             refuse_to_lose(destination, options.additional_tag)
-            digest = _copy(source, destination, options, (registries, targets), scratch)
+            digest = _copy(source, destination, options, (registries, targets, trust), scratch)
     if options.digestfile:
         with once_found(), at_disk(Path(options.digestfile)):
             Path(options.digestfile).write_text(str(digest))
@@ -104,10 +105,11 @@ def _copy(
     reference: Reference,
     destination: Writable,
     options: argparse.Namespace,
-    registries: tuple[Registries, Registries],
+    means: tuple[Registries, Registries, Trust],
     scratch: Path,
 ) -> Digest:
     transport, name = _named(destination)
+    *registries, trust = means
     form, chosen, secrets = _form(options, destination), choice(options), keys(options)
     _refuse_asked(destination, options, several=chosen.all or chosen.listed is not None, single=form.single)
     # Of a destination that copies the bytes of the store, which is gone then, only its own must last.
@@ -116,10 +118,14 @@ def _copy(
     pushing = Pushing(registries[1], [reference])
     sink = _sink(destination, options.dest_shared_blob_dir, pushing)
     with ExitStack() as opened:
+        trust.refuse_place(sink, destination, transport)
         source = opened.enter_context(closing(opened_source(reference, registries[0], options.src_shared_blob_dir)))
-        selection = chosen.select(load(store, fetch_manifest(source, store)))
+        root = fetch_manifest(source, store)
+        selection = chosen.select(load(store, root))
         fetch_below(source, store, selection)
         opened.enter_context(once_found())
+        # Before anything else of the image is read.
+        signatures = trust.admitted(source, store, selection, (reference, root.digest), (destination, transport, sink))
         hanging = _hanging(source, store, selection) if options.referrers else Found()
         kept = selection.kept if selection.sparse else None
         known = sum(blob.size for blob in blobs(store, selection, partial(size_of, source)))
@@ -141,28 +147,49 @@ def _copy(
             place = Place(transport, name, sink.accepts)
             hanging = sort_out(store, hanging, Selection(made.root, kept), made.changed, place)
             refuse_losses(form, hanging.lost)
+            becomes = Selection(made.root, kept)
+            refuse_change(signatures, [node.digest for node, _ in manifests(store, becomes)])
             with sink:
                 put(store, hanging.referrers, sink, place)
                 write(store, made.root, sink, name, leave=there, kept=kept, foreign=form.downloads)
-        for loss in made.losses:
-            print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
-        for one in () if options.quiet else made.crypted:
-            whose = "with" if one.kind == "decrypt" else "for"
-            print(f"transship: {one.kind}ed {one.layer} {whose} {shown(', '.join(one.keys))}", file=sys.stderr)
-        for left in hanging.left:
-            print(f"transship: left behind: {shown(str(left), LONGEST_LINE)}", file=sys.stderr)
+                signed = trust.put(sink, (store, becomes, destination), signatures)
+            trust.say("signed", signed)
+        _tell(made, hanging, quiet=options.quiet)
         written = opened.enter_context(closing(from_written(destination, registries[1], options.dest_shared_blob_dir)))
-        remade = transport in SINGLE
-        holds = sink.has if transport == "docker" else None
-        beside = [referrer.manifest for referrer in hanging.referrers]
-        expected = None if remade else made.root.digest
-        walk = verify(written, expected, pool=pool, kept=kept, holds=holds, also=beside)
-        if walk.findings:
-            raise ContentError(f"{destination}: {walk.findings[0].why}")
-        refuse_untied(written, hanging.referrers)
-        if remade and not same_image(written.manifest(), load(store, made.root)):
-            raise ContentError(f"{destination}: holds another image than was written")
+        _check(written, (destination, sink), made.root, hanging, (store, pool, kept))
     return made.root.digest
+
+
+def _check(
+    written: Source,
+    to: tuple[Writable, Sink],
+    root: Descriptor,
+    hanging: Found,
+    means: "tuple[Store, Executor | None, tuple[Digest, ...] | None]",
+) -> None:
+    """Read back what was written; raises `ContentError` where it is not what it should be."""
+    store, pool, kept = means
+    destination, sink = to
+    transport, _ = _named(destination)
+    remade = transport in SINGLE
+    holds = sink.has if transport == "docker" else None
+    beside = [referrer.manifest for referrer in hanging.referrers]
+    walk = verify(written, None if remade else root.digest, pool=pool, kept=kept, holds=holds, also=beside)
+    if walk.findings:
+        raise ContentError(f"{destination}: {walk.findings[0].why}")
+    refuse_untied(written, hanging.referrers)
+    if remade and not same_image(written.manifest(), load(store, root)):
+        raise ContentError(f"{destination}: holds another image than was written")
+
+
+def _tell(made: Conversion, hanging: Found, *, quiet: bool) -> None:
+    for loss in made.losses:
+        print(f"transship: lost in conversion: {shown(loss, LONGEST_LINE)}", file=sys.stderr)
+    for one in () if quiet else made.crypted:
+        whose = "with" if one.kind == "decrypt" else "for"
+        print(f"transship: {one.kind}ed {one.layer} {whose} {shown(', '.join(one.keys))}", file=sys.stderr)
+    for left in hanging.left:
+        print(f"transship: left behind: {shown(str(left), LONGEST_LINE)}", file=sys.stderr)
 
 
 def _refuse_asked(destination: Writable, options: argparse.Namespace, *, several: bool, single: bool) -> None:

@@ -4,9 +4,6 @@ import argparse
 
 from transship.pipeline.cli.flags import account, both_sides, elsewhere, flag, natural, reaching, retrying
 from transship.pipeline.cli.sync_arguments import signing
-from transship.pipeline.errors import UsageError
-
-_UNBUILT = {"sign_identity": "signatures are not written yet"}
 
 
 def copy(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +28,7 @@ def copy(parser: argparse.ArgumentParser) -> None:
     )
     flag(parser, "--referrers", help="also copy what hangs on the image: signatures, attestations, SBOMs")
     flag(parser, "-q", "--quiet", help="print nothing but errors")
-    flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
+    flag(parser, "--remove-signatures", help="copy no signatures (default: they go along, or nothing does)")
     flag(parser, "--dest-precompute-digests", help="accepted: digests are always known before a blob is sent")
     both_sides(parser)
     for side in ("src-", "dest-"):
@@ -41,14 +38,9 @@ def copy(parser: argparse.ArgumentParser) -> None:
     retrying(parser)
     signing(parser)
     _encryption(parser)
-    parser.add_argument("--sign-identity", metavar="NAME", default="", help="not built yet: an error")
-
-
-def refuse_encryption(options: argparse.Namespace) -> None:
-    """Raise `UsageError` for an option of trust that was given and is not built."""
-    for name, why in _UNBUILT.items():
-        if getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')}: {why}", advice="leave it out")
+    parser.add_argument(
+        "--sign-identity", metavar="NAME", default="", help="the name to sign under (default: that of the destination)"
+    )
 
 
 def _encryption(parser: argparse.ArgumentParser) -> None:

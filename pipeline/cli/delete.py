@@ -3,9 +3,11 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.opened import layout
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import TransportError, UsageError
 from transship.pipeline.reference import (
     DaemonReference,
@@ -15,6 +17,9 @@ from transship.pipeline.reference import (
     StorageReference,
     parse_reference,
 )
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.signature_store import Lookaside
 
 # One transport is loaded, that of the image.
 # ruff: noqa: PLC0415
@@ -31,11 +36,20 @@ def perform(options: argparse.Namespace) -> int:
             client, there = registries.at(reference)
             digest = client.head_manifest(there.repository, there.digest or there.tag).digest
             client.delete_manifest(there.repository, digest)
+            if lookaside := registries.lookaside(there):
+                _delete_signatures(lookaside, digest)
     elif isinstance(reference, StorageReference):
         _from_storage(reference)
     else:
         _from_layout(reference, shares=bool(options.shared_blob_dir))
     return 0
+
+
+def _delete_signatures(lookaside: "Lookaside", digest: Digest) -> None:
+    try:
+        lookaside.delete(digest)
+    except UsageError as error:
+        print(f"transship: left behind: {error}", file=sys.stderr)
 
 
 def _from_layout(reference: Reference, *, shares: bool) -> None:

@@ -1,8 +1,4 @@
-"""skopeo's global options: taken before the command and after it, never ignored.
-
-Those that belong to trust are an error until they are built: to accept ``--policy`` and enforce nothing would
-be worse than to have no such option.
-"""
+"""skopeo's global options: taken before the command and after it, never ignored."""
 
 import argparse
 from collections.abc import Iterator
@@ -12,10 +8,6 @@ from typing import Final
 from transship.pipeline.cli.flags import duration, flag
 from transship.pipeline.errors import UsageError
 
-_UNBUILT: Final = {
-    "policy": "no signature policy is enforced yet",
-    "require-signed": "no signature policy is enforced yet",
-}
 _FILES: Final = ("registries.d", "registries-conf", "tls-details", "user-agent-prefix")
 _CHOOSES: Final = frozenset(
     {"copy", "inspect", "list-tags", "delete", "layers", "manifest-digest", "login", "logout", "sync"}
@@ -51,7 +43,14 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
     flag(
         parser,
         "--insecure-policy",
-        help=said("accept unsigned images (no policy is enforced in this version)"),
+        help=said("accept images whatever a policy says, signed or not"),
+        default=unless_command(False),
+    )
+    valued("policy", "FILE", "the signature policy (default: policy.json of the user, else of the system; else none)")
+    flag(
+        parser,
+        "--require-signed",
+        help=said("refuse images of which the policy asks no signature"),
         default=unless_command(False),
     )
     valued("override-arch", "ARCH", "choose images for this architecture (default: this machine's)")
@@ -71,26 +70,20 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
         default=unless_command(0.0),
         help=said("give up after so long, such as 90s or 5m (default: never)"),
     )
-    valued("registries.d", "DIR", "where signatures are kept, by *.yaml files there (checked, not used yet)")
+    valued("registries.d", "DIR", "where signatures are kept, by *.yaml files there (default: registries.d)")
     parser.add_argument("--registries-conf", default=unless_command(""), help=argparse.SUPPRESS)
     valued("tls-details", "FILE", "TLS versions, ciphers and groups allowed: containers-tls-details.yaml")
     valued("user-agent-prefix", "TEXT", "put this before transship's User-Agent")
     if not command:
         # Where old scripts for skopeo have it; a command's own says otherwise.
         flag(parser, "--tls-verify", help=argparse.SUPPRESS, default=None)
-    for name in _UNBUILT:
-        if name == "require-signed":
-            flag(parser, f"--{name}", help=said("not built yet: an error"), default=unless_command(False))
-        else:
-            valued(name, "FILE", "not built yet: an error")
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise `UsageError` for an option that is not built, or means nothing to the command."""
+    """Raise `UsageError` for an option that means nothing to the command, or excludes another."""
     words = vars(options)
-    for name, why in _UNBUILT.items():
-        if words[_dest(name)]:
-            raise UsageError(f"--{name}: {why}", advice="leave it out")
+    if words["insecure_policy"] and words["require_signed"]:
+        raise UsageError("--insecure-policy and --require-signed exclude each other", advice="keep one of them")
     if words["tls_verify"] is not None and options.command in _ASKS_NONE:
         raise UsageError(f"--tls-verify: {options.command} asks no registry by it", advice="leave it out")
     for name in ("override-arch", "override-os", "override-variant"):

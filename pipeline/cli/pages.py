@@ -217,6 +217,35 @@ PAGES: Final[Mapping[str, Page]] = {
             ),
         ),
     ),
+    "standalone-sign": Page(
+        ("The key is one of the user's own GnuPG, which asks for its passphrase unless a file has that.",),
+        _PLAIN,
+        (
+            (
+                "sign what is in a dir: folder",
+                "transship standalone-sign out/manifest.json registry.example/app:v1 KEY -o out/signature-1",
+            ),
+        ),
+    ),
+    "standalone-verify": Page(
+        (
+            "The signature must be by one of the keys, of this very manifest, under this very name. With a file of "
+            "public keys no other key counts, and the user's own GnuPG is neither read nor changed.",
+        ),
+        _PLAIN,
+        (
+            (
+                "by any key of a file",
+                "transship standalone-verify --public-key-file keys.gpg manifest.json registry.example/app:v1 any "
+                "signature-1",
+            ),
+        ),
+    ),
+    "untrusted-signature-dump-without-verification": Page(
+        ("Nothing of what it prints is checked: base no decision on it.",),
+        _PLAIN,
+        (("what a signature claims", "transship untrusted-signature-dump-without-verification signature-1"),),
+    ),
     "completion": Page(
         (
             "The script asks transship itself what may come next: commands, options, their values, transports, paths, "

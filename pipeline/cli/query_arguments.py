@@ -78,6 +78,40 @@ def generate_sigstore_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def standalone_sign(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``standalone-sign``."""
+    parser.add_argument("manifest", metavar="MANIFEST", help="file that holds the manifest")
+    parser.add_argument("docker_reference", metavar="DOCKER-REFERENCE", help="name to sign it under: host/app:v1")
+    parser.add_argument("key_fingerprint", metavar="KEY-FINGERPRINT", help="the secret key of GnuPG's to sign with")
+    parser.add_argument("-o", "--output", metavar="SIGNATURE", default="", help="file to write the signature to")
+    parser.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        default="",
+        help="its first line is the passphrase of the key (default: ask the agent)",
+    )
+
+
+def standalone_verify(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``standalone-verify``."""
+    parser.add_argument("manifest", metavar="MANIFEST", help="file that holds the manifest")
+    parser.add_argument("docker_reference", metavar="DOCKER-REFERENCE", help="name that must be signed")
+    parser.add_argument(
+        "key_fingerprints",
+        metavar="KEY-FINGERPRINTS",
+        help="keys that may have signed, joined by commas; any: all keys of --public-key-file",
+    )
+    parser.add_argument("signature", metavar="SIGNATURE", help="file that holds the signature")
+    parser.add_argument(
+        "--public-key-file", metavar="FILE", default="", help="file of public keys (default: those that GnuPG knows)"
+    )
+
+
+def untrusted_dump(parser: argparse.ArgumentParser) -> None:
+    """Add those of ``untrusted-signature-dump-without-verification``."""
+    parser.add_argument("signature", metavar="SIGNATURE", help="file that holds the signature")
+
+
 def login(parser: argparse.ArgumentParser) -> None:
     """Add those of ``login``."""
     registry = "host[:port], or host[:port]/namespace (default: the first unqualified-search registry)"

@@ -26,16 +26,20 @@ def perform(options: argparse.Namespace) -> int:
     elif options.json:
         print(json.dumps(report(root, plan), indent=2, ensure_ascii=False))
     else:
-        _print(lines)
+        _print(lines, plan.policy)
     return 0 if all(line.state == "verified" for line in lines) else 1
 
 
-def _print(lines: list[Line]) -> None:
+def _print(lines: list[Line], policy: str) -> None:
     for line in lines:
         print(f"{line.state}: {line.source} -> {line.destination}")
         if line.new:
             print(f"  {line.old} -> {line.new}" if line.new != line.old else f"  {line.old} (unchanged)")
         print(f"  {size(line.bytes)} read, {line.seconds:.2f} s, {len(line.changes)} digests or media types changed")
+        for who in line.accepted:
+            print(f"  accepted: {shown(who, LONGEST_LINE)}")
+        for who in line.signed:
+            print(f"  signed: {shown(who, LONGEST_LINE)}")
         for loss in line.losses:
             print(f"  lost: {shown(loss, LONGEST_LINE)}")
         for one in line.crypted:
@@ -49,7 +53,7 @@ def _print(lines: list[Line]) -> None:
             again = " (may pass: run again)" if line.retriable else ""
             print(f"  error in {line.task}: {shown(line.error, LONGEST_LINE)}{again}")
     verified = sum(line.state == "verified" for line in lines)
-    print(f"{verified} of {len(lines)} images verified; policy: none")
+    print(f"{verified} of {len(lines)} images verified; policy: {shown(policy)}")
 
 
 def _page(name: str, lines: list[Line]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from transship.pipeline.cli.progress import Progress, make_progress
+from transship.pipeline.cli.trust_options import enforcing, guard_of
 from transship.pipeline.errors import LONGEST_LINE, UsageError, shown
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.document import dump
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transship.pipeline.registry.registries import Registries
+    from transship.pipeline.trust.guard import Guard
     from transship.tasks.run import OnDelivery, Outcome
     from transship.tasks.workspace import Connect, Workspace
 
@@ -50,7 +52,7 @@ def perform(options: argparse.Namespace) -> int:
             "--scheduler goes with neither --refresh nor --fail-fast", advice="refresh on one machine first"
         )
     if options.dry_run:
-        print(json.dumps(_expand(options, path, digest).document(), indent=2, ensure_ascii=False))
+        print(json.dumps(_expand(options, path, digest)[0].document(), indent=2, ensure_ascii=False))
         return 0
     return _run(options, path, digest, root)
 
@@ -64,17 +66,19 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     set_limits()
     shared = bool(options.scheduler)
     if not shared:
-        plan, fresh = _plan(options, path, digest, root)
+        plan, guard, fresh = _plan(options, path, digest, root)
     with locked(root, shared=shared):
         if shared:
             with planning(root):
-                plan, fresh = _plan(options, path, digest, root)
+                plan, guard, fresh = _plan(options, path, digest, root)
                 _refuse_local(plan)
                 _save(root, plan, fresh=fresh)
         else:
             _save(root, plan, fresh=fresh)
         progress = make_progress(options.progress, len(plan.deliveries))
-        workspace = Workspace(root, plan, _connect(options, plan), blob_threads(), progress.bytes)
+        workspace = Workspace(
+            root, plan, _connect(options, plan), blob_threads(), progress.bytes, enforce=enforcing(guard)
+        )
         try:
             outcome = _work(options, workspace, progress)
         except BaseException:
@@ -89,15 +93,21 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     return conclude(root, plan, outcome)
 
 
-def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> tuple[Plan, bool]:
-    """Return the plan, and whether it was made anew."""
+def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> "tuple[Plan, Guard, bool]":
+    """Return the plan, the policy that holds, and whether the plan was made anew."""
     from transship.pipeline.plan_file import read_plan  # noqa: PLC0415
 
     before = read_plan(root)
-    # Selectors pin too: the plan is made anew only when the batch file changed, or on request.
-    if before is not None and before.batch_digest == digest and not options.refresh:
-        return before, False
-    return _expand(options, path, digest), True
+    # Selectors pin too: the plan is made anew only when the batch file or the policy changed, or on request.
+    if before is not None and before.batch_digest.startswith(digest) and not options.refresh:
+        guard = guard_of(options, before.batch_policy, required=before.batch_require_signed)
+        if before.batch_digest == _stamped(digest, guard):
+            return replace(before, policy=guard.name), guard, False
+    return *_expand(options, path, digest), True
+
+
+def _stamped(digest: str, guard: "Guard") -> str:
+    return f"{digest}-{guard.fingerprint}" if guard.fingerprint else digest
 
 
 def _refuse_local(plan: Plan) -> None:
@@ -236,7 +246,7 @@ def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
     return 1
 
 
-def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
+def _expand(options: argparse.Namespace, path: Path, digest: str) -> "tuple[Plan, Guard]":
     from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
     from transship.pipeline.cli.connect import connect, plan_settings  # noqa: PLC0415
     from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
@@ -248,9 +258,11 @@ def _expand(options: argparse.Namespace, path: Path, digest: str) -> Plan:
             client, there = registries.home(reference)
             return list(client.list_tags(there.repository))
 
-    plan = plan_batch(read_batch(path, tags), digest)
+    batch = read_batch(path, tags)
+    guard = guard_of(options, batch.policy, required=batch.require_signed)
+    plan = plan_batch(batch, _stamped(digest, guard), guard)
     _check_keys(plan)
-    return plan
+    return plan, guard
 
 
 def _check_keys(plan: Plan) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from transship.pipeline.cli.connect import account_settings, configured, connect, wanted_platform
-from transship.pipeline.cli.sync_arguments import refuse_signing
+from transship.pipeline.cli.sync_arguments import refuse_contradictions
+from transship.pipeline.cli.trust_options import enforcing, guard_of, signing
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import Error, UsageError, once_found
@@ -26,8 +27,10 @@ from transship.pipeline.registry.settings import HostSettings
 from transship.pipeline.sync import sources
 from transship.pipeline.sync.plan import Place, Target, Wish, places, plan_sync
 from transship.pipeline.sync.reading import SourceFile, read_source_file
+from transship.pipeline.trust.carrying import Wish as Signatures
 
 if TYPE_CHECKING:
+    from transship.pipeline.trust.guard import Guard
     from transship.tasks.run import Outcome
 
 _REPORT: Final = "report.json"
@@ -46,6 +49,8 @@ class _Request:
     file: SourceFile | None
     digest: str
     name: str
+    guard: "Guard"
+    signing: str
 
     def connect(self, processes: int = 1) -> Registries:
         """Return connections to the source's registries, as one of so many processes."""
@@ -74,7 +79,7 @@ def perform(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace) -> _Request:
     if options.src == options.dest == "dir":
         raise UsageError("sync: from dir to dir is not what it is for", advice="use rsync")
-    refuse_signing(options)
+    refuse_contradictions(options)
     if options.referrers and options.dest == "dir":
         refuse_place("dir", "")
     default, to = account_settings(options, "src-"), account_settings(options, "dest-")
@@ -83,10 +88,19 @@ def _read(options: argparse.Namespace) -> _Request:
     file = read_source_file(Path(options.source), default) if options.src == "yaml" else None
     source = options.source if options.src == "docker" else os.path.abspath(options.source)
     destination = options.destination if options.dest == "docker" else os.path.abspath(options.destination)
+    guard, makes = guard_of(options), signing(options)
+    signs = ""
+    if makes.signers or options.remove_signatures:
+        from transship.pipeline.trust.signing import to_text  # noqa: PLC0415 - loads what starts programs
+
+        signs = to_text(Signatures(makes, options.remove_signatures))
+    if makes.signers and options.dest == "dir":
+        raise UsageError("--sign-by: an image in a dir: has no name that could be signed", advice="sign it with copy")
     ends = [options.src, source, options.dest, destination]
     asked: list[Any] = [
         *ends, options.all, options.scoped, options.append_suffix, options.format, options.preserve_digests,
         _platforms(options), file.choice if file else None, *(["referrers"] if options.referrers else []),
+        *([guard.fingerprint] if guard.fingerprint else []), *([signs] if signs else []),
     ]  # fmt: skip
     return _Request(
         options,
@@ -96,6 +110,8 @@ def _read(options: argparse.Namespace) -> _Request:
         file,
         _digest(asked),
         f"{_slug(source)}-{_digest(ends)[:8]}",
+        guard,
+        signs,
     )
 
 
@@ -177,7 +193,9 @@ def _plan(request: _Request, missed: list[Error]) -> Plan:
     placed = _placed(request, missed)
     # A list that is not whole is asked for again, also where this run is stopped.
     digest = f"{request.digest}-partial" if missed else request.digest
-    return plan_sync(request.name, digest, placed, Wish(_platforms(request.options), shape, request.options.referrers))
+    options = request.options
+    wish = Wish(_platforms(options), shape, options.referrers, request.signing, not options.remove_signatures)
+    return plan_sync(request.name, digest, placed, wish, request.guard)
 
 
 def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outcome":
@@ -188,7 +206,15 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
 
     set_limits()
     progress = make_progress(request.options.progress, len(plan.deliveries))
-    workspace = Workspace(root, plan, request.connect, blob_threads(), progress.bytes, targets=request.connect_target)
+    workspace = Workspace(
+        root,
+        plan,
+        request.connect,
+        blob_threads(),
+        progress.bytes,
+        targets=request.connect_target,
+        enforce=enforcing(request.guard),
+    )
     try:
         if anew:
             refresh(workspace)

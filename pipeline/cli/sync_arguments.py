@@ -5,8 +5,6 @@ import argparse
 from transship.pipeline.cli.flags import account, both_sides, flag, reaching, retrying
 from transship.pipeline.errors import UsageError
 
-_UNBUILT = ("sign-by", "sign-by-sigstore", "sign-by-sq-fingerprint", "sign-by-sigstore-private-key")
-
 
 def sync(parser: argparse.ArgumentParser) -> None:
     """Add them."""
@@ -44,7 +42,7 @@ def sync(parser: argparse.ArgumentParser) -> None:
         help="manifest format to write (default: as they are)",
     )
     flag(parser, "--preserve-digests", help="fail where a digest would change")
-    flag(parser, "--remove-signatures", help="copy no signatures (none are copied in this version)")
+    flag(parser, "--remove-signatures", help="copy no signatures (default: with each image, where they can be kept)")
     parser.add_argument(
         "--runs", metavar="DIR", default="runs", help="folder in which run folders live (default: runs)"
     )
@@ -64,17 +62,18 @@ def sync(parser: argparse.ArgumentParser) -> None:
 
 
 def signing(parser: argparse.ArgumentParser) -> None:
-    """Add how to sign what is written, which is not built."""
-    for name in (*_UNBUILT, "sign-passphrase-file"):
-        parser.add_argument(f"--{name}", metavar="X", default="", help="not built yet: an error")
+    """Add how to sign what is written."""
+    for name, metavar, text in (
+        ("sign-by", "KEY", "sign with this key of GnuPG's, by its fingerprint"),
+        ("sign-by-sq-fingerprint", "KEY", "sign with this key of Sequoia's, by its fingerprint"),
+        ("sign-by-sigstore", "FILE", "not built yet: an error"),
+        ("sign-by-sigstore-private-key", "FILE", "not built yet: an error"),
+        ("sign-passphrase-file", "FILE", "its first line is the passphrase of the key (default: ask the agent)"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, default="", help=text)
 
 
-def refuse_signing(options: argparse.Namespace) -> None:
-    """Raise `UsageError` for an option of `signing` that was given."""
-    for name in _UNBUILT:
-        if getattr(options, name.replace("-", "_")):
-            raise UsageError(f"--{name}: signatures are not written yet", advice="leave it out")
+def refuse_contradictions(options: argparse.Namespace) -> None:
+    """Raise `UsageError` where both no signatures are to be copied and all that hangs on an image."""
     if options.referrers and options.remove_signatures:
         raise UsageError("--remove-signatures: --referrers copies signatures too", advice="leave out one of them")
-    if options.sign_passphrase_file:
-        raise UsageError("--sign-passphrase-file: there is nothing to sign with", advice="leave it out")

@@ -75,6 +75,8 @@ class RegistryClient:
         self.uploads = Underway()
         self.without_referrers_api: set[str] = set()
         """Repositories known to have none: each would be asked for every manifest of every image."""
+        self.keeps_signatures = False
+        """Whether the registry has said that it has the signature API."""
         name = _HUB_API if registry == "docker.io" else registry
         self._secure = Origin.of_registry(name, "https")
         self._plain = Origin.of_registry(name, "http")
@@ -156,7 +158,7 @@ class RegistryClient:
             _expect(answer, 200)
             return answer
 
-        return all_tags(page, self._url(f"/v2/{repository}/"))
+        return all_tags(page, self.url(f"/v2/{repository}/"))
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         """Delete a manifest, and with it every tag on it.
@@ -214,7 +216,7 @@ class RegistryClient:
         login = self._login or self._connected()
         target = asked.target
         path = f"/v2/{repository}/{target}" if repository else "/v2/"
-        url = target if isinstance(target, Url) else self._url(path)
+        url = target if isinstance(target, Url) else self.url(path)
         call = http.Call(asked.method, url, asked.headers, asked.limit, asked.body, asked.length, asked.again)
         if url.origin != self._origin:
             return http.send(self._lanes, call)
@@ -226,6 +228,7 @@ class RegistryClient:
                 break
             header = login.challenged(answer, repository, scope, header, began)
             answer = login.sent(repository, header, lambda used: http.send(self._lanes, call, used))
+        self.keeps_signatures |= answer.headers.get("X-Registry-Supports-Signatures", "") == "1"
         return answer
 
     def upload_url(self, answer: Answer) -> Url:
@@ -268,7 +271,8 @@ class RegistryClient:
         scope = pull_scope(repository) if scope is None else scope
         return self.ask(repository, scope, Request(method, target, headers, limit))
 
-    def _url(self, target: str) -> Url:
+    def url(self, target: str) -> Url:
+        """Return the URL of a path at this registry."""
         if self._login is None:
             self._connected()
         return Url(self._origin, target)
@@ -285,7 +289,7 @@ class RegistryClient:
 
     def next_page(self, answer: Answer, prefix: str, seen: set[str]) -> str | None:
         """Return what to ask for after ``answer``, without ``prefix``; see `pages.next_page`."""
-        return next_page(answer, self._url(prefix), seen)
+        return next_page(answer, self.url(prefix), seen)
 
 
 @lru_cache(maxsize=256)

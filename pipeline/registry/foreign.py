@@ -1,4 +1,4 @@
-"""Layers that manifests name by URL and registries do not hold. Nobody's credentials go to these URLs.
+"""What is read from URLs and no registry holds: foreign layers, signatures. Nobody's credentials go to these URLs.
 
 Source: OCI image-spec descriptor.md, ``urls``. What comes is untrusted; whoever reads it checks size and digest.
 """
@@ -49,6 +49,20 @@ class ForeignUrls:
             except TransportError as error:
                 failed = error if failed is None or error.retriable else failed
         raise failed or TransportError(f"layer {wanted.digest} is foreign and names no URL")
+
+    def document(self, url: str, limit: int) -> bytes | None:
+        """Return what is at a URL, None where it says that there is nothing.
+
+        Raises:
+            ContentError: it is over ``limit`` bytes.
+            TransportError: it cannot be had.
+        """
+        answer = http.send(self._lanes, http.Call("GET", Url.parse(url), _HEADERS, limit))
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise answer.error()
+        return answer.body
 
     def close(self) -> None:
         """Close idle connections; idempotent."""

@@ -13,8 +13,10 @@ from transship.pipeline.registry.namespaces import Place, RegistriesConf
 from transship.pipeline.registry.settings import HostSettings, Patience
 
 if TYPE_CHECKING:
+    from transship.pipeline.lookaside import Signatures
     from transship.pipeline.registry.client import RegistryClient
     from transship.pipeline.registry.foreign import ForeignUrls
+    from transship.pipeline.registry.signature_store import Lookaside
 
 _ALIASES: Final = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 _MIRROR_TRIES: Final = 2
@@ -40,11 +42,14 @@ class Registries:
         default: HostSettings,
         environ: Mapping[str, str],
         configured: Callable[[], RegistriesConf] = RegistriesConf,
+        kept: "Callable[[DockerReference], Signatures] | None" = None,
     ) -> None:
         """``settings`` by registry (host[:port]), ``default`` for all others; ``environ`` is the user's.
 
-        ``configured`` reads registries.conf, once, when a registry is first asked for.
+        ``configured`` reads registries.conf, once, when a registry is first asked for. ``kept`` says by registries.d
+        where the signatures of an image are; without it there are none.
         """
+        self._kept = kept
         self._settings = settings
         self._default = default
         self._environ = environ
@@ -118,6 +123,21 @@ class Registries:
 
                 self._foreign = ForeignUrls(self._environ, self._default.agent_prefix, self._default.tls)
             return self._foreign
+
+    def lookaside(self, reference: DockerReference) -> "Lookaside | None":
+        """Return the store of the signatures of an image where its name says, None where nobody looks for any.
+
+        Raises:
+            UsageError: a file of registries.d is malformed.
+        """
+        if self._kept is None:
+            return None
+        from transship.pipeline.registry.signature_store import Lookaside  # noqa: PLC0415
+
+        return Lookaside(self._kept(reference), self._document)
+
+    def _document(self, url: str, limit: int) -> bytes | None:
+        return self.foreign.document(url, limit)
 
     @property
     def docker_host(self) -> str:

@@ -10,6 +10,7 @@ from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.jobs import Delivery, ImageJob, Member, Plan
 from transship.pipeline.reference import DockerReference, PathReference
 from transship.pipeline.sync.sources import Image
+from transship.pipeline.trust.guard import Guard
 
 if TYPE_CHECKING:
     from transship.pipeline.resolve import Platforms
@@ -47,11 +48,16 @@ class Target(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What of each image is copied and in which form, and whether what hangs on it is too."""
+    """What of each image is copied and in which form, and whether what hangs on it is too.
+
+    ``signing`` and ``signatures`` are as in `Member` and `ImageJob`.
+    """
 
     platforms: "Platforms"
     shape: Shape
     referrers: bool = False
+    signing: str = ""
+    signatures: bool = True
 
 
 def places(images: Sequence[Image], target: Target) -> list[tuple[Image, Place]]:
@@ -75,19 +81,27 @@ def places(images: Sequence[Image], target: Target) -> list[tuple[Image, Place]]
     return found
 
 
-def plan_sync(name: str, digest: str, placed: Sequence[tuple[Image, Place]], wish: Wish) -> Plan:
+def plan_sync(
+    name: str,
+    digest: str,
+    placed: Sequence[tuple[Image, Place]],
+    wish: Wish,
+    guard: Guard = Guard(),  # noqa: B008 - a value
+) -> Plan:
     """Return the plan that copies each image to its place; ``digest`` stands for all that was asked for."""
     images: dict[str, ImageJob] = {}
     deliveries: dict[str, Delivery] = {}
     for image, place in placed:
-        job = ImageJob(str(image.source), wish.platforms, wish.referrers)
+        policy = guard.of(image.source)
+        read = wish.signatures or bool(policy)
+        job = ImageJob(str(image.source), wish.platforms, wish.referrers, policy=policy, signatures=read)
         images[job.key] = job
         transport, path, name = _parts(place)
         shape = bounded(wish.shape, transport)
         shape = at_registry(shape, place) if isinstance(place, DockerReference) else shape
-        delivery = Delivery(transport, path, (Member(job.key, shape, name),))
+        delivery = Delivery(transport, path, (Member(job.key, shape, name, wish.signing),))
         deliveries[delivery.key] = delivery
-    return Plan(name, digest, images, deliveries)
+    return Plan(name, digest, images, deliveries, policy=guard.name, strict=True)
 
 
 def _parts(place: Place) -> tuple[str, str, str]:

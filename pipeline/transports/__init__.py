@@ -45,7 +45,7 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
         Error: as its Source's constructor does.
     """
     if isinstance(reference, DockerReference):
-        return _from_registry(registries.to_read(reference))
+        return _from_registry(registries.to_read(reference), registries)
     if isinstance(reference, DaemonReference):
         from transship.pipeline.transports.docker_daemon import open_daemon
 
@@ -64,18 +64,19 @@ def open_source(reference: Reference, registries: "Registries") -> Source:
 def open_written(reference: Reference, registries: "Registries") -> Source:
     """Return the Source that reads what `open_sink` wrote: never a mirror's copy; as `open_source` for the rest."""
     if isinstance(reference, DockerReference):
-        return _from_registry([registries.at(reference)])
+        return _from_registry([registries.at(reference)], registries)
     return open_source(reference, registries)
 
 
-def _from_registry(places: "Sequence[Reach]") -> Source:
+def _from_registry(places: "Sequence[Reach]", registries: "Registries") -> Source:
     if len(places) == 1:
         from transship.pipeline.transports.docker import DockerSource
 
-        return DockerSource(*places[0])
+        client, there = places[0]
+        return DockerSource(client, there, lambda: registries.lookaside(there))
     from transship.pipeline.transports.mirrored import MirroredSource
 
-    return MirroredSource(places)
+    return MirroredSource(places, registries.lookaside)
 
 
 def _open_file(reference: PathReference) -> Source:
@@ -130,7 +131,7 @@ def open_sink(reference: Reference, pushing: Pushing | None = None) -> Sink:
     named = [source for source in pushing.sources if isinstance(source, DockerReference)]
     sources = [place for source in named for place in _places(source, registries)]
     client, there = registries.at(target)
-    return DockerSink(client, there, sources, pushing.pool)
+    return DockerSink(client, there, sources, pushing.pool, registries.lookaside(there))
 
 
 def writable(reference: Reference) -> Writable:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Manifest, Schema1, parse
+from transship.pipeline.signature import MAX_SIGNATURE, MAX_SIGNATURES, Signature, from_file, to_file
 from transship.pipeline.transport import StoredBlob
 from transship.pipeline.transports.exchange import exchange
 from transship.pipeline.transports.files import open_regular, read_regular
@@ -62,6 +64,18 @@ class DirectorySource:
     def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
         """Open a blob, as `Source.blob` says."""
         return open_regular(self._path / file_name(wanted.digest), start)
+
+    def signatures(self, manifest: Digest, *, instance: bool) -> list[Signature]:
+        """Read the files that hold signatures, as `Signed.signatures` says."""
+        found: list[Signature] = []
+        while len(found) <= MAX_SIGNATURES:
+            path = self._path / _signature_name(len(found) + 1, manifest if instance else None)
+            try:
+                raw = read_regular(path, MAX_SIGNATURE)
+            except NotFoundError:
+                return found
+            found.append(from_file(raw, str(path)))
+        raise ContentError(f"{self._path}: over {MAX_SIGNATURES} signatures")
 
     def blob_size(self, digest: Digest) -> int:
         """Return the size of a blob's file, as `SizesBlobs.blob_size` says."""
@@ -139,6 +153,18 @@ class DirectorySink:
         self._root = digest
         write_durably(self._made / ROOT, manifest.raw)
 
+    def signatures_refused(self) -> str:
+        """Say that there is a place for them, as `KeepsSignatures.signatures_refused` has it."""
+        return ""
+
+    def put_signatures(self, manifest: Digest, signatures: Sequence[Signature], *, instance: bool) -> None:
+        """Add files for the signatures of a manifest, as `KeepsSignatures.put_signatures` says."""
+        if instance and manifest.algorithm != "sha256":
+            self._version = _VERSION_RAW_ANY_DIGEST
+        for number, signature in enumerate(signatures, 1):
+            name = _signature_name(number, manifest if instance else None)
+            write_durably(self._made / name, to_file(signature))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -158,6 +184,10 @@ class DirectorySink:
         if digest.algorithm != "sha256":
             self._version = _VERSION_RAW_ANY_DIGEST
         return file_name(digest)
+
+
+def _signature_name(number: int, instance: Digest | None) -> str:
+    return f"{file_name(instance)}.signature-{number}" if instance else f"signature-{number}"
 
 
 def file_name(digest: Digest) -> str:

@@ -1,7 +1,8 @@
 """``docker:``: images in a registry."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import TransportError
@@ -12,19 +13,37 @@ from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient, Request, pull_scope
 from transship.pipeline.registry.referrers import leads_to, referrers
 
+if TYPE_CHECKING:
+    from transship.pipeline.registry.signature_store import Lookaside
+    from transship.pipeline.signature import Signature
+
+
+def _none() -> None:
+    return None
+
 
 class DockerSource:
     """One image of a registry, as `transport.Source`; the client is shared and stays open."""
 
-    def __init__(self, client: RegistryClient, reference: DockerReference) -> None:
+    def __init__(
+        self, client: RegistryClient, reference: DockerReference, lookaside: "Callable[[], Lookaside | None]" = _none
+    ) -> None:
+        """``lookaside`` says where signatures are beside the registry."""
         self._client = client
         self._reference = reference
+        self._lookaside = lookaside
         self._sizes: dict[Digest, int] = {}
 
     def manifest(self, instance: Digest | None = None) -> Manifest:
         """Return the manifest; a digest in the reference wins over its tag. See `transport.Source`."""
         named = instance or self._reference.digest or self._reference.tag
         return self._client.get_manifest(self._reference.repository, named)
+
+    def signatures(self, manifest: Digest, *, instance: bool) -> "list[Signature]":
+        """Read signatures where the registry, or registries.d, has them; see `transport.Signed`."""
+        from transship.pipeline.transports.docker_signatures import read_signatures  # noqa: PLC0415
+
+        return read_signatures(self._client, self._reference, manifest, self._lookaside())
 
     def blob(self, wanted: Descriptor, start: int = 0) -> AbstractContextManager[BinaryIO]:
         """Open a blob; see `transport.Source`."""

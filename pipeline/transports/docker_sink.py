@@ -19,6 +19,9 @@ from transship.pipeline.transports.oci import refuse_unaccepted
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
+    from transship.pipeline.registry.signature_store import Lookaside
+    from transship.pipeline.signature import Signature
+
 
 class DockerSink:
     """Pushes images into one repository: blobs, manifests by digest, and the named roots on a clean exit.
@@ -35,8 +38,15 @@ class DockerSink:
         reference: DockerReference,
         sources: "Sequence[DockerReference]" = (),
         pool: "Executor | None" = None,
+        lookaside: "Lookaside | None" = None,
     ) -> None:
-        """Blobs are mounted from the first of ``sources`` on this registry; pushed on ``pool`` if there is one."""
+        """Blobs are mounted from the first of ``sources`` on this registry; pushed on ``pool`` if there is one.
+
+        ``lookaside`` is where signatures go that the registry itself does not take.
+        """
+        self._reference = reference
+        self._lookaside = lookaside
+        self._signatures: list[tuple[Digest, Sequence[Signature]]] = []
         self._stopped = threading.Event()
         self._client = client
         self._push = Push(client, reference.repository, self._stopped.is_set)
@@ -93,6 +103,16 @@ class DockerSink:
         else:
             self._roots.append((manifest, name))
 
+    def signatures_refused(self) -> str:
+        """Say that there is a place for them, as `KeepsSignatures.signatures_refused` has it."""
+        return ""
+
+    def put_signatures(self, manifest: Digest, signatures: "Sequence[Signature]", *, instance: bool) -> None:
+        """Write signatures once the roots are put, as far as can be seen before that; see `KeepsSignatures`."""
+        if self._lookaside and not self._client.keeps_signatures:
+            self._lookaside.refuse_unwritable()
+        self._signatures.append((manifest, signatures))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -101,12 +121,21 @@ class DockerSink:
             self._wait()
             for manifest, name in self._roots:
                 self._push.put_manifest(manifest, name or manifest.digest)
+            self._write_signatures()
             return
         if issubclass(kind, KeyboardInterrupt):
             # Nobody who interrupts waits until a registry that says nothing has used up its time.
             self._stopped.set()
             self._client.stop()
         self._end(list(self._running.values()))
+
+    def _write_signatures(self) -> None:
+        if not self._signatures:
+            return
+        from transship.pipeline.transports.docker_signatures import write_signatures  # noqa: PLC0415
+
+        for manifest, signatures in self._signatures:
+            write_signatures(self._client, self._reference, manifest, self._lookaside, signatures)
 
     def _wait(self) -> None:
         """Wait for every blob begun; after a failure end the others, and raise it."""

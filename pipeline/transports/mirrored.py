@@ -6,16 +6,22 @@ mirrors may differ; what is named by its digest is the same everywhere, so any p
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, Error, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
+from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.registries import Reach
+from transship.pipeline.signature import Signature
 from transship.pipeline.transport import RangeRefusedError
 from transship.pipeline.transports.docker import DockerSource
+
+if TYPE_CHECKING:
+    from transship.pipeline.registry.signature_store import Lookaside
 
 _T = TypeVar("_T")
 
@@ -23,10 +29,14 @@ _T = TypeVar("_T")
 class MirroredSource:
     """One image that is in several places, as `transport.Source`; the clients are shared and stay open."""
 
-    def __init__(self, places: Sequence[Reach]) -> None:
+    def __init__(
+        self,
+        places: Sequence[Reach],
+        lookaside: "Callable[[DockerReference], Lookaside | None]" = lambda _: None,
+    ) -> None:
         """``places`` are asked in order; who fails once is not asked again for this image."""
         self._names = [place.reference.name for place in places]
-        self._sources = [DockerSource(place.client, place.reference) for place in places]
+        self._sources = [DockerSource(client, there, partial(lookaside, there)) for client, there in places]
         self._first = 0
         self._named: Manifest | None = None
 
@@ -56,6 +66,10 @@ class MirroredSource:
     def has_referrer(self, referrer: Referrer) -> bool:
         """Ask that place for one; see `transport.Referring`."""
         return self._ask(lambda source: source.has_referrer(referrer))
+
+    def signatures(self, manifest: Digest, *, instance: bool) -> list[Signature]:
+        """Read signatures where the image is read from; see `transport.Signed`."""
+        return self._ask(lambda source: source.signatures(manifest, instance=instance))
 
     def close(self) -> None:
         """Do nothing: the clients belong to `Registries`."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ConflictError, NotFoundError, TransientError, TransportError, shown
-from transship.pipeline.reference import StorageLocation, StorageReference
+from transship.pipeline.reference import Reference, StorageLocation, StorageReference
+from transship.pipeline.trust.policy_file import Policy
 
 _ASK_SECONDS: Final = 120.0
 _MOVE_SECONDS: Final = 3 * 3600.0
@@ -117,6 +118,12 @@ class Podman:
                 self.tag(image_id, name)
             raise
 
+    def place(self) -> tuple[str, str]:
+        """Return the driver and the root of the storage; raises as `image_id`."""
+        done = self._run("info", "--format", "{{.Store.GraphDriverName}} {{.Store.GraphRoot}}")
+        driver, _, root = self._succeeded(done, "storage").stdout.decode("utf-8", "replace").strip().partition(" ")
+        return driver, root
+
     def check(self) -> None:
         """Raise `TransportError` where Podman cannot open the storage."""
         self._succeeded(self._run("image", "exists", "0" * 64), "storage", good=(0, 1))
@@ -146,6 +153,17 @@ class Podman:
         if len(found) != 1:
             raise TransportError(f"podman: {what}: said no image ID, but {shown(str(done.stdout[:200]))}")
         return str(found[0])
+
+
+def storage_of(reference: Reference, policy: Policy) -> tuple[str, str]:
+    """Return driver and root of the storage of an image, where a policy has scopes there; else nothing.
+
+    Raises:
+        TransportError: Podman failed, or is not installed.
+    """
+    if not isinstance(reference, StorageReference) or not any(policy.transports.get(reference.transport, {})):
+        return "", ""
+    return Podman(reference.store).place()
 
 
 def _places(store: StorageLocation) -> list[str]:

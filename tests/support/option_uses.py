@@ -65,12 +65,8 @@ COPIES = [
     *(
         Use(f"copy -q --{option} x dir:one dir:OUT", "refused")
         for option in [
-            "sign-by",
             "sign-by-sigstore",
             "sign-by-sigstore-private-key",
-            "sign-by-sq-fingerprint",
-            "sign-passphrase-file",
-            "sign-identity",
         ]
     ),
     # What they do, test_encryption.py compares.
@@ -78,13 +74,7 @@ COPIES = [
     Use("copy -q --decryption-key x dir:one dir:OUT", "fails"),
     Use("copy -q --encrypt-layer 0 dir:one dir:OUT", "fails"),
 ]
-TRUST = [
-    "sign-by",
-    "sign-by-sigstore",
-    "sign-by-sigstore-private-key",
-    "sign-by-sq-fingerprint",
-    "sign-passphrase-file",
-]
+TRUST = ["sign-by-sigstore", "sign-by-sigstore-private-key"]
 FROM = "sync --src docker --dest dir"
 SYNCS = [
     Use(f"{FROM} --src-creds {USER}:PASSWORD --src-cert-dir CERTS HOST/options/app OUT"),
@@ -141,15 +131,25 @@ GLOBALS = [
     Use("--override-arch arm64 --override-os linux --override-variant v8 inspect --raw --config dir:list"),
     Use("--override-arch arm64 copy -q dir:list dir:OUT"),
     Use("--insecure-policy --command-timeout 60s --tmpdir . --registries-conf registries.conf inspect --raw dir:one"),
-    Use("--policy policy.json copy -q dir:one dir:OUT", "refused"),
-    Use("--require-signed copy -q dir:one dir:OUT", "refused"),
     Use("--tls-verify=false inspect --raw dir:one"),
     Use("--registries.d . --tls-details details.yaml --user-agent-prefix x inspect dir:one", "ours"),
     Use("--debug inspect --raw dir:one"),
     Use("--version", "version"),
 ]
 USES = [*COPIES, *SYNCS, *QUERIES, *GLOBALS]
+_SIGNING = "test_simple_signing.py::"
 ELSEWHERE = {
+    f"{_SIGNING}test_what_one_signs_the_other_accepts": {"copy": "--sign-by --sign-identity"},
+    f"{_SIGNING}test_a_key_that_is_not_there_or_stays_locked_is_one_line": {"copy": "--sign-passphrase-file"},
+    f"{_SIGNING}test_sequoias_command_is_asked_for_where_it_is_missing": {"copy": "--sign-by-sq-fingerprint"},
+    f"{_SIGNING}test_which_policy_counts": {"": "--policy --require-signed"},
+    f"{_SIGNING}test_standalone_signatures_go_both_ways": {
+        "standalone-sign": "--output",
+        "standalone-verify": "--public-key-file",
+    },
+    f"{_SIGNING}test_a_passphrase_comes_from_a_file": {"standalone-sign": "--passphrase-file"},
+    "test_trust_run.py::test_a_sync_signs_what_it_copies": {"sync": "--sign-by --sign-passphrase-file"},
+    "test_trust_run.py::test_a_sync_asks_for_sequoias_command_too": {"sync": "--sign-by-sq-fingerprint"},
     "test_daemon.py::test_image_of_the_engine_becomes_a_layout_with_its_config_and_plain_layers": {
         "copy": "--src-daemon-host"
     },

@@ -39,18 +39,19 @@ COMMANDS = {
     "logout": _words("authfile compat-auth-file all tls-verify"),
     "manifest-digest": _words(),
     "generate-sigstore-key": _words("output-prefix passphrase-file"),
+    "standalone-sign": _words("output passphrase-file"),
+    "standalone-verify": _words("public-key-file"),
 }
-LEFT_TO_TRUST = ("standalone-sign", "standalone-verify")
-"""Commands that are not built: they sign and verify."""
 NEWER = ("generate-sigstore-key",)
 """Commands that the installed skopeo does not have."""
-LEFT_OUT = ("experimental-image-proxy", "untrusted-signature-dump-without-verification")
+LEFT_OUT = ("experimental-image-proxy",)
 """Hidden commands that are for other programs."""
 SHORT = {
     "-a": "--all",
     "-d": "--dest",
     "-f": "--format",
     "-n": "--no-tags",
+    "-o": "--output",
     "-p": "--password",
     "-q": "--quiet",
     "-s": "--src",

@@ -1,0 +1,102 @@
+"""Signatures made: who signs, under which name, and what comes of it. Holds names of keys and files, never a secret."""
+
+import time
+from typing import Final, NamedTuple, TypeAlias
+
+from transship.pipeline import __version__
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import UsageError
+from transship.pipeline.manifest.document import Json, Object, dump, load
+from transship.pipeline.reference import DockerReference, Reference, named
+from transship.pipeline.signature import Signature
+from transship.pipeline.trust import material, simple, sq
+from transship.pipeline.trust.carrying import Signing, Wish
+from transship.pipeline.trust.payload import Payload
+from transship.pipeline.trust.policy import image_name
+
+
+class GpgSigner(NamedTuple):
+    """A secret key of the user's GnuPG; without a passphrase file his agent asks for one if need be."""
+
+    fingerprint: str
+    passphrase_file: str = ""
+
+    @property
+    def says(self) -> str:
+        """What a report says of it."""
+        return f"signedBy {self.fingerprint}"
+
+
+class SqSigner(NamedTuple):
+    """A secret key of the user's Sequoia."""
+
+    fingerprint: str
+    passphrase_file: str = ""
+
+    @property
+    def says(self) -> str:
+        """What a report says of it."""
+        return f"signedBy {self.fingerprint}"
+
+
+Signer: TypeAlias = GpgSigner | SqSigner
+_KINDS: Final[dict[type[Signer], str]] = {GpgSigner: "gpg", SqSigner: "sq"}
+"""What a plan calls each; all have what names the key, and the file of its passphrase."""
+
+
+def to_text(wish: Wish) -> str:
+    """Return a wish as a plan has it: JSON, empty for none."""
+    if wish == Wish():
+        return ""
+    signers: list[Json] = [
+        {"kind": _KINDS[type(one)], "key": one[0], "passphrase-file": one[1]} for one in wish.signing.signers
+    ]
+    made: Object = {"by": signers, "identity": wish.signing.identity, "remove": wish.remove}
+    return dump(made).decode()
+
+
+def from_text(text: str) -> Wish:
+    """Return the wish that `to_text` has written."""
+    if not text:
+        return Wish()
+    said = load(text.encode(), "plan")
+    listed = said["by"]
+    signers: list[Signer] = []
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            make = next(kind for kind, name in _KINDS.items() if name == one["kind"])
+            signers.append(make(str(one["key"]), str(one["passphrase-file"])))
+    return Wish(Signing(tuple(signers), str(said["identity"])), said["remove"] is True)
+
+
+def signing_name(identity: str, destination: Reference) -> DockerReference:
+    """Return the name to sign under: ``identity``, or where that is empty the destination's own.
+
+    Raises:
+        UsageError: it is no name with a tag or a digest; the destination has none.
+    """
+    found = named(identity) if identity else image_name(destination)
+    if found is None:
+        raise UsageError(
+            f"{destination}: has no name that could be signed", advice="say one with --sign-identity, or identity:"
+        )
+    if not (found.tag or found.digest):
+        raise UsageError(f"--sign-identity {identity}: has neither tag nor digest", advice="expected name:tag")
+    return found
+
+
+def sign(signer: Signer, manifest: Digest, name: DockerReference, spelt: str = "") -> Signature:
+    """Return a signature of ``manifest`` under ``name``, made now; ``spelt`` is the name as the user has it.
+
+    Raises:
+        UsageError: there is no such key, or its passphrase is missing or wrong.
+    """
+    passphrase = (
+        material.first_line(signer.passphrase_file, "--sign-passphrase-file") if signer.passphrase_file else None
+    )
+    payload = Payload(
+        manifest, spelt or str(name).removeprefix("docker://"), f"transship {__version__}", int(time.time())
+    )
+    if isinstance(signer, SqSigner):
+        return sq.sign(payload, signer.fingerprint, passphrase, signer.passphrase_file)
+    return simple.sign(payload, signer.fingerprint, passphrase)
