@@ -21,7 +21,8 @@ check: $(VENV)/dev
 # busy cores, and tens of GB of /tmp: Docker and Podman keep whole copies of each layer there.
 acceptance: $(VENV)/dev
 	TRANSSHIP_IMAGES=20 TRANSSHIP_BASE_MIB=44 TRANSSHIP_OWN_MIB=44 \
-	    $(VENV)/bin/pytest -s tests/test_real_tools.py tests/test_skopeo_outputs.py
+	    TRANSSHIP_KILLS=20 $(VENV)/bin/pytest -s tests/test_real_tools.py tests/test_skopeo_outputs.py \
+	    tests/test_interrupted.py::test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run
 
 # Runs every fault and attack and writes what came of them to docs/reliability.md. TRANSSHIP_FULL=1: blobs of 200 MB,
 # sweeps without gaps; half an hour. As root: some cases mount file systems.

@@ -14,11 +14,14 @@ import pytest
 
 from support.command import await_lock, begin, command, tree
 from support.corpus import Sample, corpus, push, sample, sha256
-from support.figures import figure
+from support.figures import figure, megabytes
 from support.registry_server import RegistryServer, running
 
-IMAGES = 6
-BASE = 12 << 20
+# `make acceptance` sets them, for 20 kills of a run of 20 images of some 40 MB.
+IMAGES = int(os.environ.get("TRANSSHIP_IMAGES", "6"))
+BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "12")) << 20
+OWN = int(os.environ.get("TRANSSHIP_OWN_MIB", "0")) << 20
+UNIQUE = BASE + IMAGES * OWN
 RUN = ("run", "batch.yaml", "--progress", "none")
 KILLS = int(os.environ.get("TRANSSHIP_KILLS", "6"))
 REQUEST = re.compile(r'"GET (\S+) HTTP/1.1" (\d+) (\d+)')
@@ -29,7 +32,7 @@ DESTINATIONS = (
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
-    return corpus(IMAGES, BASE)
+    return corpus(IMAGES, BASE, OWN)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +112,7 @@ def killed(folder: Path, growth: int, tasks: int) -> dict[str, int] | None:
     return half_blobs(run)
 
 
+@pytest.mark.timeout(300 + 10 * (UNIQUE >> 20))
 def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     tmp_path: Path, work: Path, registry: RegistryServer, samples: list[Sample]
 ) -> None:
@@ -121,7 +125,7 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     left: list[dict[str, int]] = [{}]
     again: list[int] = []
     for number in range(KILLS):
-        growth = source.randrange(1, 2 * BASE // KILLS) if number < KILLS // 2 else BASE * 10
+        growth = source.randrange(1, 2 * UNIQUE // KILLS) if number < KILLS // 2 else UNIQUE * 10
         answers = Log(registry)
         found = killed(work, growth, source.randrange(1, max(2, tasks // KILLS)))
         kills += found is not None
@@ -138,7 +142,10 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     assert sorted(made) == sorted(wanted)
     assert made == wanted
     assert not half_blobs(work / "runs/batch")
-    figure(19, f"{kills} kills: the same result, nothing left, no byte on the disk asked for again")
+    size = megabytes(sum(len(blob) for blob in {blob for one in samples for blob in one.blobs}))
+    said = f"{kills} kills of a run of {size}: the same result, nothing left, no byte on the disk asked for again"
+    print(said)
+    figure(19, said)
     assert_fetched_once(log.blobs(), samples, left)
 
 
@@ -162,7 +169,8 @@ def assert_fetched_once(blobs: list[tuple[str, int, int]], samples: list[Sample]
     for digest, status, count in blobs:
         served[digest] += count
         last[digest] = (status, count)
-    print({digest[:19]: count - sizes[digest] for digest, count in served.items()}, "bytes sent again")
+    more = sum(count - sizes[digest] for digest, count in served.items())
+    print(f"{more} bytes sent again, {sum(served.values()) / sum(sizes.values()):.3f} times those of the blobs")
     assert all(served[digest] >= size for digest, size in sizes.items())
     whole = Counter(digest for digest, status, count in blobs if status == 200 and count == sizes[digest])
     empty = Counter(digest for half in left for digest, count in half.items() if count == 0)

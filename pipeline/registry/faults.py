@@ -3,6 +3,7 @@
 import socket
 import ssl
 from http.client import IncompleteRead, InvalidURL, RemoteDisconnected
+from typing import Final
 
 from transship.pipeline.errors import TransientError, TransportError, shown
 
@@ -20,13 +21,19 @@ class WireError(Exception):
         self.via = via
 
 
+_TIMES: Final = frozenset({9, 10})
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+_OUT_OF_TIME: Final = "check this machine's clock; if that is right the registry needs a new certificate"
+_UNTRUSTED: Final = "add its authority to a certs.d folder or --cert-dir, or turn TLS verification off"
+
+
 def turn(fault: WireError, what: str) -> TransportError:
     """Return our error for ``fault``; ``what`` is the method and the redacted URL."""
     cause = fault.cause
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TransportError(
             f"{what}: the certificate is not trusted: {shown(cause.verify_message)}",
-            advice="add its authority to a certs.d folder or --cert-dir, or turn TLS verification off",
+            advice=_OUT_OF_TIME if cause.verify_code in _TIMES else _UNTRUSTED,
         )
     if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
         return TransportError(f"{what}: does not speak TLS", advice="for plain HTTP turn TLS verification off")

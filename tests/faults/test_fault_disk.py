@@ -146,6 +146,28 @@ def test_30_a_disk_that_takes_no_file_is_one_line(
         assert list(disk.iterdir()) == []
 
 
+def test_30_a_quota_that_is_used_up_is_one_line_and_the_old_image_stays(tmp_path: Path, layout: Path) -> None:
+    """Of btrfs, whose quotas need nothing of the kernel but btrfs itself: those of ext4 do."""
+    with (tmp_path / "disk.img").open("wb") as stream:
+        stream.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", str(tmp_path / "disk.img")], check=True)
+    with mounted(tmp_path / "btrfs", "-o", "loop", str(tmp_path / "disk.img")) as top:
+        subprocess.run(["btrfs", "quota", "enable", str(top)], check=True)
+        for n, place in enumerate(PLACES):
+            disk = top / f"disk{n}"
+            subprocess.run(["btrfs", "-q", "subvolume", "create", str(disk)], check=True)
+            subprocess.run(["btrfs", "qgroup", "limit", "4M", str(disk)], check=True)
+            to = place.replace("disk", f"btrfs/disk{n}")
+            assert command(tmp_path, "copy", f"oci:{layout}:old", to).returncode == 0
+            before = tree(disk)
+            full = command(tmp_path, "copy", f"oci:{layout}:large", to)
+            figure(30, f"quota, {to.partition(':')[0]}: exit {full.returncode}, one line, old image whole")
+            assert (full.returncode, len(full.stderr.splitlines())) == (1, 1), full.stderr
+            assert "the disk quota is used up; free some space or choose another place" in full.stderr
+            assert tree(disk) == before
+            assert command(tmp_path, "verify", to).returncode == 0
+
+
 @pytest.mark.parametrize("name", ["n" * 300, "gone/out"])
 def test_30_a_name_that_is_too_long_or_in_no_folder_is_one_line(tmp_path: Path, layout: Path, name: str) -> None:
     for to in (f"oci:{name}:x", f"dir:{name}", f"oci-archive:{name}:x"):

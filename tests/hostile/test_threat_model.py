@@ -7,6 +7,9 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs/threat-model.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| (\d+) \|(.*)\|$", PAGE, re.MULTILINE))
+PROMISES = re.findall(
+    r"^\| (.*) \|$", PAGE.partition("## What holds")[2].partition("## What does not")[0], re.MULTILINE
+)[1:]
 NAMED = set(re.findall(r"`(test_\w+)`", PAGE))
 
 
@@ -25,6 +28,18 @@ def test_every_row_has_a_test_or_a_reason() -> None:
     assert [int(number) for number in ROWS] == list(range(1, 58))
     for number, row in ROWS.items():
         assert re.search(r"`test_\w+`|does not apply: \w+", row), number
+
+
+def test_every_promise_names_the_tests_that_hold_it() -> None:
+    """At least three, one of them of hostile input."""
+    assert len(PROMISES) >= 8
+    for promise in PROMISES:
+        _, how, held = promise.split(" | ")
+        named = re.findall(r"`(test_\w+)`", held)
+        assert len(named) >= 3, promise
+        assert not re.search(r"`test_", how)
+        assert set(named) <= defined(), promise
+        assert set(named) & defined("hostile"), promise
 
 
 def test_every_test_that_is_named_exists() -> None:

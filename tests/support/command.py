@@ -11,6 +11,8 @@ from pathlib import Path
 from support.figures import FULL
 
 _ROOT = Path(__file__).resolve().parents[1] / "path"
+_PATIENCE = 600 if FULL or "TRANSSHIP_IMAGES" in os.environ else 60
+"""Seconds after which a command hangs: the acceptance tests' own images are large."""
 ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
 
 
@@ -35,7 +37,7 @@ def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
 def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run the command in ``folder`` to its end."""
     process = begin(folder, *words)
-    out, err = process.communicate(timeout=600 if FULL else 60)
+    out, err = process.communicate(timeout=_PATIENCE)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
