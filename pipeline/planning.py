@@ -56,12 +56,17 @@ def _signing(job: Job) -> str:
     if words == NOTHING:
         return ""
     from transship.pipeline.trust.signing import GpgSigner, Signer, SqSigner, signing_name, to_text  # noqa: PLC0415
+    from transship.pipeline.trust.sigstore.session import SigstoreFile, SigstoreKey  # noqa: PLC0415
 
     signers: list[Signer] = []
     if words.by:
         signers.append(GpgSigner(words.by, words.passphrase_file))
     if words.sq:
         signers.append(SqSigner(words.sq, words.passphrase_file))
+    if words.sigstore_key:
+        signers.append(SigstoreKey(words.sigstore_key, words.passphrase_file))
+    if words.sigstore:
+        signers.append(SigstoreFile(words.sigstore))
     for destination in job.destinations if signers else ():
         transport = _place(destination)[0]
         if transport not in KEEPING:

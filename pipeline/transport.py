@@ -91,8 +91,11 @@ class Signed(Protocol):
 class KeepsSignatures(Protocol):
     """A Sink whose medium can hold signatures; ``docker:`` has to be asked (`signatures_refused`)."""
 
-    def signatures_refused(self) -> str:
-        """Return why this destination can hold none, empty where it can; may ask the medium."""
+    def signatures_refused(self, *, sigstore: bool = False) -> str:
+        """Return why this destination can hold none, empty where it can; may ask the medium.
+
+        With ``sigstore`` there are such among them.
+        """
 
     def put_signatures(self, manifest: Digest, signatures: Sequence[Signature], *, instance: bool) -> None:
         """Make ``signatures`` those of a manifest that was put; ``instance``: it is not the root. Idempotent.

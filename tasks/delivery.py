@@ -100,11 +100,14 @@ class _Signatures(NamedTuple):
             from transship.pipeline.trust.signing import from_text  # noqa: PLC0415 - loads what starts programs
 
             wish = from_text(member.signing)
+            wish = wish._replace(signing=wish.signing._replace(session=made.workspace.session))
+        destination = parse_reference(job.reference(member))
+        carrying.refuse_unsignable(sink, job.transport, destination, wish.signing)
         found = {} if wish.remove else made.requires().requires().signatures()
         written = [node.digest for node, _ in manifests(store, tree)] if found else []
         fate = carrying.fate(found, written, (sink, job.transport), strict=made.workspace.plan.strict)
         refuse_losses(member.shape, fate.lost)
-        return cls(carrying.Image(store, tree, parse_reference(job.reference(member))), wish, fate)
+        return cls(carrying.Image(store, tree, destination), wish, fate)
 
     def put(self, sink: Sink) -> Json:
         """Write them; return what the checkpoint says."""

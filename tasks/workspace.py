@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
@@ -28,6 +28,9 @@ from transship.pipeline.trust.carrying import ANYTHING, Found, judge
 from transship.pipeline.trust.policy import Enforcer
 from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
+
+if TYPE_CHECKING:
+    from transship.pipeline.trust.sigstore.session import Session
 
 Enforce: TypeAlias = "Callable[[], Enforcer | None]"
 OnBytes: TypeAlias = Callable[[Descriptor, int], None]
@@ -50,11 +53,13 @@ class Workspace:
         processes: int = 1,
         targets: Connect | None = None,
         enforce: Enforce = lambda: None,
+        session: "Session | None" = None,
     ) -> None:
         """``targets`` makes connections to destinations where they are not those to sources.
 
-        ``enforce`` makes what judges images, once in each process.
+        ``enforce`` makes what judges images, once in each process. ``session`` is what signs by sigstore.
         """
+        self.session = session
         self._enforce = enforce
         self._enforcer = enforce()
         self._opening = (root, plan, connect, blob_threads)
@@ -77,7 +82,15 @@ class Workspace:
 
     def sibling(self, on_bytes: OnBytes, processes: int) -> "Workspace":
         """Return the same run folder as one of ``processes`` forks opens it, with its own connections and threads."""
-        made = Workspace(*self._opening, on_bytes, processes=processes, targets=self._targets, enforce=self._enforce)
+        session = self.session.anew() if self.session else None
+        made = Workspace(
+            *self._opening,
+            on_bytes,
+            processes=processes,
+            targets=self._targets,
+            enforce=self._enforce,
+            session=session,
+        )
         made.store.doubts = self.store.doubts.copy()
         return made
 
@@ -145,6 +158,8 @@ class Workspace:
         self.targets.close()
         if self._enforcer is not None:
             self._enforcer.close()
+        if self.session is not None:
+            self.session.close()
 
 
 def descriptor(document: object) -> Descriptor:

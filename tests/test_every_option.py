@@ -257,14 +257,6 @@ def test_options_that_the_installed_skopeo_lacks_are_taken(runner: Runner, numbe
     assert done.code == 0, done.errors
 
 
-@numbered("refused")
-def test_what_is_not_built_is_refused_by_name_as_documented(runner: Runner, number: int, use: Use) -> None:
-    done = runner.run("transship", number, use)
-    assert (done.code, done.out, done.errors.count("\n"), done.files) == (1, "", 1, {})
-    said = max((option for option in use.options if option in done.errors), key=len)
-    assert f"`{said}`" in DOCUMENT.read_text()
-
-
 def test_the_version_is_told(tmp_path: Path) -> None:
     done = command(tmp_path, "--version")
     assert (done.returncode, done.stdout) == (0, f"transship {__version__}\n")

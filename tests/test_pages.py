@@ -179,9 +179,16 @@ def test_the_page_of_trust(reader: Reader, tmp_path: Path, registry: RegistrySer
         f"docker: {{'{registry.name}': {{lookaside: 'file://{tmp_path}/store'}}}}\n"
     )
     reader.knows(KEY=openpgp["good"], GNUPGHOME=str(openpgp.home), XDG_CONFIG_HOME=str(tmp_path / "config"))
+    for name in ("attachments.yaml", "sigstore.json"):
+        shown = re.search(rf"<!-- {name} -->\n```[a-z]+\n(.*?)```", page, re.DOTALL)
+        assert shown
+        path = tmp_path / ("registries.d" if name.endswith("yaml") else "") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(reader.placed(shown[1]))
     lines = commands("docs/trust.md")
     said = [reader.types(line) for line in lines]
-    assert len(lines) == 6
+    assert len(lines) == 9
     assert said[-1].startswith(f"Signature verified using fingerprint {openpgp['good']}, digest sha256:")
     assert (tmp_path / "out/again/signature-1").exists()
+    assert (tmp_path / "out/web/signature-1").exists()
     assert len(list((tmp_path / "store").rglob("signature-1"))) == 3

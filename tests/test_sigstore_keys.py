@@ -19,7 +19,7 @@ from support.command import command, tree
 from transship.pipeline.cli import generate_sigstore_key as generating
 from transship.pipeline.cli.main import main
 from transship.pipeline.errors import ContentError, DeniedError, Error, UsageError
-from transship.pipeline.trust.passphrase import read_passphrase
+from transship.pipeline.trust.material import passphrase
 from transship.pipeline.trust.sigstore import keys, pem, sealed
 
 SECRET = "correct horse 77"
@@ -232,11 +232,11 @@ def test_an_unencrypted_key_is_refused() -> None:
 def test_a_passphrase_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     for raw, found in ((b"a b\nc", b"a b"), (b"", b""), (b"a\r\n", b"a\r"), (b"\n", b"")):
         (tmp_path / "file").write_bytes(raw)
-        assert read_passphrase(str(tmp_path / "file")) == found
-    (tmp_path / "file").write_bytes(b"x" * (65 << 10))
+        assert passphrase(str(tmp_path / "file"), "key") == found
+    (tmp_path / "file").write_bytes(b"x" * (5 << 20))
     for name in ("file", "none"):
         with pytest.raises(UsageError):
-            read_passphrase(str(tmp_path / name))
+            passphrase(str(tmp_path / name), "key")
 
 
 @given(st.binary(max_size=300))

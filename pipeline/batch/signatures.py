@@ -13,7 +13,8 @@ from transship.pipeline.reference import named
 class SigningWords(NamedTuple):
     """The keys of one image: which key of GnuPG's and of Sequoia's, the passphrase's file, the name to sign under.
 
-    All are empty where nothing is signed; ``identity`` may have placeholders, and is of each destination where empty.
+    ``sigstore_key`` is the file of a private key, ``sigstore`` a sigstore signing parameter file. All are empty where
+    nothing is signed; ``identity`` may have placeholders, and is of each destination where empty.
     """
 
     by: str = ""
@@ -21,8 +22,11 @@ class SigningWords(NamedTuple):
     passphrase_file: str = ""
     identity: str = ""
     remove: bool = False
+    sigstore_key: str = ""
+    sigstore: str = ""
 
 
+_FILES: Final = ("sigstore-key", "sigstore", "passphrase-file")
 NOTHING: Final = SigningWords()
 """Nothing is signed, and signatures go along where they can."""
 
@@ -39,13 +43,34 @@ def read_signing(
     if "signing" not in merged:
         return SigningWords(remove=remove)
     said, at = merged["signing"], places["signing"]
+    files = {name: str((folder / said[name]).absolute()) for name in _FILES if name in said}
     by, sq = said.get("by", ""), said.get("sq", "")
-    if not (by or sq):
-        raise document.refusal(at, "names no key", "say by: and a fingerprint")
-    file = said.get("passphrase-file", "")
-    if file and by and sq:
-        raise document.refusal((*at, "passphrase-file"), "is for one key, and two are named", "keep one of by and sq")
-    return SigningWords(by, sq, str((folder / file).absolute()) if file else "", said.get("identity", ""), remove)
+    key, parameters, file = (files.get(name, "") for name in _FILES)
+    if not (by or sq or key or parameters):
+        raise document.refusal(at, "names no key", "say by: and a fingerprint, or sigstore-key: and a file")
+    if file and (count := sum(map(bool, (by, sq, key)))) != 1:
+        many = f"{count or 'none'} of by, sq and sigstore-key"
+        raise document.refusal((*at, "passphrase-file"), f"is for one key, and {many} are there", "keep one of them")
+    if key or parameters:
+        _check_sigstore(document, at, files)
+    return SigningWords(by, sq, file, said.get("identity", ""), remove, key, parameters)
+
+
+def _check_sigstore(document: Document, at: Place, files: Mapping[str, str]) -> None:
+    """Refuse what cannot be read, and what would have to be asked for: nobody is there in a run."""
+    from transship.pipeline.trust.material import read_file  # noqa: PLC0415 - few batches sign
+    from transship.pipeline.trust.sigstore.parameters import read  # noqa: PLC0415
+
+    key, parameters, file = (files.get(name, "") for name in _FILES)
+    if key and not file:
+        raise document.refusal((*at, "sigstore-key"), "has no passphrase-file beside it", "a run asks nobody")
+    for name, path in files.items():
+        try:
+            found = read(path) if path == parameters else read_file(path, name) and None
+        except UsageError as error:
+            raise document.refusal((*at, name), error.message, error.advice) from error
+        if found and found.key and not found.passphrase_file:
+            raise document.refusal((*at, name), "privateKeyPassphraseFile is missing", "a run asks nobody")
 
 
 def filled(document: Document, at: Place, words: SigningWords, fill: Callable[[Place, str], str]) -> SigningWords:

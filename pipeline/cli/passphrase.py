@@ -3,7 +3,7 @@
 import sys
 
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.trust.passphrase import read_passphrase
+from transship.pipeline.trust import material
 
 
 def passphrase(key: str, file: str, option: str) -> bytes:
@@ -13,7 +13,7 @@ def passphrase(key: str, file: str, option: str) -> bytes:
         UsageError: the file cannot be read, or there is no terminal to ask at.
     """
     if file:
-        return read_passphrase(file)
+        return material.passphrase(file, option)
     # getpass would read it where everybody sees it.
     if not sys.stdin.isatty():
         raise UsageError(f"{shown(key)}: no terminal to ask for the passphrase", advice=f"use {option}")

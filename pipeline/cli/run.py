@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from transship.pipeline.registry.registries import Registries
     from transship.pipeline.trust.guard import Guard
+    from transship.pipeline.trust.sigstore.session import Session
     from transship.tasks.run import OnDelivery, Outcome
     from transship.tasks.workspace import Connect, Workspace
 
@@ -76,8 +77,9 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
         else:
             _save(root, plan, fresh=fresh)
         progress = make_progress(options.progress, len(plan.deliveries))
+        reach = _connect(options, plan)
         workspace = Workspace(
-            root, plan, _connect(options, plan), blob_threads(), progress.bytes, enforce=enforcing(guard)
+            root, plan, reach, blob_threads(), progress.bytes, enforce=enforcing(guard), session=_session(plan)
         )
         try:
             outcome = _work(options, workspace, progress)
@@ -104,6 +106,15 @@ def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> "
         if before.batch_digest == _stamped(digest, guard):
             return replace(before, policy=guard.name), guard, False
     return *_expand(options, path, digest), True
+
+
+def _session(plan: Plan) -> "Session | None":
+    """Return what signs by sigstore, None where nothing is signed."""
+    if not any(member.signing for delivery in plan.deliveries.values() for member in delivery.members):
+        return None
+    from transship.pipeline.trust.sigstore.session import Session  # noqa: PLC0415
+
+    return Session(os.environ)
 
 
 def _stamped(digest: str, guard: "Guard") -> str:

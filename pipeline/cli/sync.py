@@ -31,6 +31,7 @@ from transship.pipeline.trust.carrying import Wish as Signatures
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.guard import Guard
+    from transship.pipeline.trust.sigstore.session import Session
     from transship.tasks.run import Outcome
 
 _REPORT: Final = "report.json"
@@ -51,6 +52,7 @@ class _Request:
     name: str
     guard: "Guard"
     signing: str
+    session: "Session | None"
 
     def connect(self, processes: int = 1) -> Registries:
         """Return connections to the source's registries, as one of so many processes."""
@@ -89,6 +91,9 @@ def _read(options: argparse.Namespace) -> _Request:
     source = options.source if options.src == "docker" else os.path.abspath(options.source)
     destination = options.destination if options.dest == "docker" else os.path.abspath(options.destination)
     guard, makes = guard_of(options), signing(options)
+    if makes.sigstore and not options.dry_run:
+        # Whatever is wrong with a key, and its passphrase, before anything is begun.
+        makes.say()
     signs = ""
     if makes.signers or options.remove_signatures:
         from transship.pipeline.trust.signing import to_text  # noqa: PLC0415 - loads what starts programs
@@ -112,6 +117,7 @@ def _read(options: argparse.Namespace) -> _Request:
         f"{_slug(source)}-{_digest(ends)[:8]}",
         guard,
         signs,
+        makes.session,
     )
 
 
@@ -214,6 +220,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
         progress.bytes,
         targets=request.connect_target,
         enforce=enforcing(request.guard),
+        session=request.session,
     )
     try:
         if anew:

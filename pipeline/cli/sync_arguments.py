@@ -66,8 +66,8 @@ def signing(parser: argparse.ArgumentParser) -> None:
     for name, metavar, text in (
         ("sign-by", "KEY", "sign with this key of GnuPG's, by its fingerprint"),
         ("sign-by-sq-fingerprint", "KEY", "sign with this key of Sequoia's, by its fingerprint"),
-        ("sign-by-sigstore", "FILE", "not built yet: an error"),
-        ("sign-by-sigstore-private-key", "FILE", "not built yet: an error"),
+        ("sign-by-sigstore", "FILE", "sign as this sigstore signing parameter file says"),
+        ("sign-by-sigstore-private-key", "FILE", "sign with this key of generate-sigstore-key's"),
         ("sign-passphrase-file", "FILE", "its first line is the passphrase of the key (default: ask the agent)"),
     ):
         parser.add_argument(f"--{name}", metavar=metavar, default="", help=text)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transship.pipeline.trust.guard import Guard
     from transship.pipeline.trust.policy import Enforcer
     from transship.pipeline.trust.signing import Signer
+    from transship.pipeline.trust.sigstore.session import Session
 
 
 class Trust(NamedTuple):
@@ -36,9 +37,10 @@ class Trust(NamedTuple):
             return
         from transship.pipeline.trust.signing import signing_name  # noqa: PLC0415
 
-        if why := carrying.why_none(sink, transport):
-            raise UsageError(f"{destination}: cannot be signed: {why}", advice="sign where it is pushed to")
+        carrying.refuse_unsignable(sink, transport, destination, self.signing)
         signing_name(self.signing.identity, destination)
+        if self.signing.sigstore:
+            self.signing.say()
 
     def admitted(
         self,
@@ -64,7 +66,8 @@ class Trust(NamedTuple):
             lines = carrying.judge(self.enforcer, (reference, storage), store, selection, found)
             self.say("accepted", [line for line in lines if line != carrying.ANYTHING])
         destination, transport, sink = to
-        if self.remove or not found or not (why := carrying.why_none(sink, transport)):
+        sigstore = carrying.has_sigstore(found)
+        if self.remove or not found or not (why := carrying.why_none(sink, transport, sigstore=sigstore)):
             return {} if self.remove else found
         if transport not in carrying.DROPPING:
             raise UsageError(
@@ -101,6 +104,8 @@ def opened_trust(options: argparse.Namespace) -> Iterator[Trust]:
     finally:
         if found is not None:
             found.close()
+        if makes.session is not None:
+            makes.session.close()
 
 
 def policy_path(options: argparse.Namespace, named: str = "") -> str:
@@ -195,20 +200,28 @@ def signing(options: argparse.Namespace) -> Signing:
         )
     if not any(asked) and not options.sign_by_sigstore:
         return Signing((), identity)
-    return Signing(_signers(options), identity)
+    return Signing(_signers(options), identity, session())
+
+
+def session() -> "Session":
+    """Return what opens signers of sigstore, and asks at the terminal for passphrases."""
+    from transship.pipeline.cli.passphrase import passphrase  # noqa: PLC0415
+    from transship.pipeline.trust.sigstore.session import Session  # noqa: PLC0415
+
+    return Session(os.environ, lambda key: passphrase(key, "", "a file that holds it"))
 
 
 def _signers(options: argparse.Namespace) -> "tuple[Signer, ...]":
     from transship.pipeline.trust.signing import GpgSigner, SqSigner  # noqa: PLC0415 - loads what starts programs
+    from transship.pipeline.trust.sigstore.session import SigstoreFile, SigstoreKey  # noqa: PLC0415
 
     found: list[Signer] = []
     if options.sign_by:
         found.append(GpgSigner(options.sign_by, options.sign_passphrase_file))
     if options.sign_by_sq_fingerprint:
         found.append(SqSigner(options.sign_by_sq_fingerprint, options.sign_passphrase_file))
-    for name in ("sign_by_sigstore", "sign_by_sigstore_private_key"):
-        if getattr(options, name):
-            raise UsageError(
-                f"--{name.replace('_', '-')}: sigstore signatures are not written yet", advice="leave it out"
-            )
+    if options.sign_by_sigstore:
+        found.append(SigstoreFile(options.sign_by_sigstore))
+    if options.sign_by_sigstore_private_key:
+        found.append(SigstoreKey(options.sign_by_sigstore_private_key, options.sign_passphrase_file))
     return tuple(found)

@@ -153,7 +153,7 @@ class DirectorySink:
         self._root = digest
         write_durably(self._made / ROOT, manifest.raw)
 
-    def signatures_refused(self) -> str:
+    def signatures_refused(self, *, sigstore: bool = False) -> str:
         """Say that there is a place for them, as `KeepsSignatures.signatures_refused` has it."""
         return ""
 

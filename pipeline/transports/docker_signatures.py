@@ -1,9 +1,11 @@
 """Signatures of images in a registry: which of the places that may hold them are asked, and written.
 
-As container tools do: the registry's own signature API where it has one, else the lookaside store of registries.d.
+As container tools do: the registry's own signature API where it has one, else the lookaside store of registries.d;
+and for sigstore's, attachments in the registry where registries.d says that it has them.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
@@ -11,15 +13,24 @@ from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.signature_store import Lookaside, read_api, write_api
 from transship.pipeline.signature import Signature, SigstoreSignature
+from transship.pipeline.transports import attachments
+
+ATTACHMENTS_OFF: Final = "registries.d does not say use-sigstore-attachments: true for it"
+"""Why a registry is to hold no sigstore signatures."""
 
 
 def read_signatures(
     client: RegistryClient, reference: DockerReference, manifest: Digest, lookaside: Lookaside | None
 ) -> list[Signature]:
     """Return the signatures of a manifest in the repository of ``reference``; raises as `Signed.signatures`."""
+    found: list[Signature] = []
     if client.keeps_signatures:
-        return read_api(client, reference.repository, manifest)
-    return lookaside.read(manifest) if lookaside else []
+        found += read_api(client, reference.repository, manifest)
+    elif lookaside:
+        found += lookaside.read(manifest)
+    if lookaside and lookaside.place.attachments:
+        found += attachments.read(client, reference.repository, manifest)
+    return found
 
 
 def write_signatures(
@@ -31,11 +42,11 @@ def write_signatures(
 ) -> None:
     """Write the signatures of a manifest; raises as `KeepsSignatures.put_signatures`."""
     simple = [one for one in signatures if not isinstance(one, SigstoreSignature)]
-    if len(simple) < len(signatures):
-        raise UsageError(
-            f"{reference}: sigstore signatures are written as attachments, which are off",
-            advice="set use-sigstore-attachments: true for it in registries.d",
-        )
+    others = [one for one in signatures if isinstance(one, SigstoreSignature)]
+    if others:
+        if not (lookaside and lookaside.place.attachments):
+            raise UsageError(f"{reference}: {ATTACHMENTS_OFF}")
+        attachments.write(client, reference.repository, manifest, others)
     if not simple:
         return
     if client.keeps_signatures:

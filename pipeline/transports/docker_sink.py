@@ -103,9 +103,13 @@ class DockerSink:
         else:
             self._roots.append((manifest, name))
 
-    def signatures_refused(self) -> str:
-        """Say that there is a place for them, as `KeepsSignatures.signatures_refused` has it."""
-        return ""
+    def signatures_refused(self, *, sigstore: bool = False) -> str:
+        """Say whether there is a place for them, as `KeepsSignatures.signatures_refused` has it."""
+        if not sigstore or (self._lookaside and self._lookaside.place.attachments):
+            return ""
+        from transship.pipeline.transports.docker_signatures import ATTACHMENTS_OFF  # noqa: PLC0415
+
+        return ATTACHMENTS_OFF
 
     def put_signatures(self, manifest: Digest, signatures: "Sequence[Signature]", *, instance: bool) -> None:
         """Write signatures once the roots are put, as far as can be seen before that; see `KeepsSignatures`."""

@@ -11,7 +11,7 @@ from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
 from transship.pipeline.manifest.views import Index
 from transship.pipeline.reference import Reference
-from transship.pipeline.signature import MAX_SIGNATURES, Signature, from_file, to_file
+from transship.pipeline.signature import MAX_SIGNATURES, Signature, SigstoreSignature, from_file, to_file
 from transship.pipeline.store import Store
 from transship.pipeline.transport import KeepsSignatures, Signed, Sink, Source
 from transship.pipeline.tree import Selection
@@ -19,6 +19,7 @@ from transship.pipeline.trust.policy import Enforcer, Subject
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.signing import Signer
+    from transship.pipeline.trust.sigstore.session import Session
 
 Found: TypeAlias = Mapping[Digest, tuple[Signature, ...]]
 """The signatures of each manifest that has some."""
@@ -38,10 +39,31 @@ ANYTHING: Final = "insecureAcceptAnything"
 
 
 class Signing(NamedTuple):
-    """Who signs what is written, and under which name: that of the destination where ``identity`` is empty."""
+    """Who signs what is written, and under which name: that of the destination where ``identity`` is empty.
+
+    ``session`` opens those of the ``signers`` who sign by sigstore.
+    """
 
     signers: "tuple[Signer, ...]" = ()
     identity: str = ""
+    session: "Session | None" = None
+
+    @property
+    def sigstore(self) -> bool:
+        """Whether one of them signs by sigstore."""
+        if not self.signers:
+            return False
+        from transship.pipeline.trust.sigstore.session import SigstoreFile, SigstoreKey  # noqa: PLC0415
+
+        return any(isinstance(one, SigstoreKey | SigstoreFile) for one in self.signers)
+
+    def say(self) -> tuple[str, ...]:
+        """Return what a report says of each; opens their keys, and raises as `signing.sign`."""
+        if not self.signers:
+            return ()
+        from transship.pipeline.trust.signing import says  # noqa: PLC0415 - loads what starts programs
+
+        return tuple(says(signer, self.session) for signer in self.signers)
 
 
 def collect(source: Source, store: Store, selection: Selection, root: Digest) -> Found:
@@ -86,11 +108,23 @@ def _holds_blobs(index: Index) -> bool:
     return any(entry.media_type not in MANIFESTS for entry in index.manifests)
 
 
-def why_none(sink: Sink, transport: str) -> str:
-    """Return why a destination can hold no signatures, empty where it can."""
+def why_none(sink: Sink, transport: str, *, sigstore: bool = False) -> str:
+    """Return why a destination can hold no signatures, empty where it can; ``sigstore``: not even such ones."""
     if isinstance(sink, KeepsSignatures):
-        return sink.signatures_refused()
+        return sink.signatures_refused(sigstore=sigstore)
     return _REASONS.get(transport, "there is no place for them")
+
+
+def has_sigstore(found: Found) -> bool:
+    """Say whether there is a signature of sigstore among them."""
+    return any(isinstance(one, SigstoreSignature) for there in found.values() for one in there)
+
+
+def refuse_unsignable(sink: Sink, transport: str, destination: Reference, signing: Signing) -> None:
+    """Raise `UsageError` where signatures are to be made that the destination cannot hold."""
+    if signing.signers and (why := why_none(sink, transport, sigstore=signing.sigstore)):
+        advice = "change that, or sign elsewhere" if isinstance(sink, KeepsSignatures) else "sign where it is pushed to"
+        raise UsageError(f"{destination}: cannot be signed: {why}", advice=advice)
 
 
 def split(found: Found, written: Sequence[Digest]) -> tuple[Found, tuple[str, ...]]:
@@ -144,7 +178,7 @@ def fate(found: Found, written: Sequence[Digest], to: tuple[Sink, str], *, stric
     """
     sink, transport = to
     kept, lost = split(found, written)
-    if kept and (why := why_none(sink, transport)):
+    if kept and (why := why_none(sink, transport, sigstore=has_sigstore(kept))):
         lost += tuple(f"signatures: {len(there)} of {digest}: {why}" for digest, there in kept.items())
         kept = {}
     if lost and strict and transport not in DROPPING:
@@ -169,7 +203,7 @@ def put(sink: Sink, image: Image, kept: Found, signing: Signing) -> tuple[str, .
         there = (*kept.get(descriptor.digest, ()), *new)
         if there:
             sink.put_signatures(descriptor.digest, there, instance=descriptor.digest != made.root.digest)
-    return tuple(signer.says for signer in signing.signers)
+    return signing.say()
 
 
 def _made(manifest: Digest, signing: Signing, destination: Reference) -> tuple[Signature, ...]:
@@ -178,7 +212,7 @@ def _made(manifest: Digest, signing: Signing, destination: Reference) -> tuple[S
     from transship.pipeline.trust.signing import sign, signing_name  # noqa: PLC0415 - loads what starts programs
 
     name = signing_name(signing.identity, destination)
-    return tuple(sign(signer, manifest, name) for signer in signing.signers)
+    return tuple(sign(signer, manifest, name, session=signing.session) for signer in signing.signers)
 
 
 def to_document(store: Store, found: Found) -> Json:

@@ -31,10 +31,14 @@ def read_file(path: str, what: str) -> bytes:
     return raw
 
 
+def passphrase(path: str, what: str) -> bytes:
+    """Return the first line of a passphrase file, without its end: as gpg and skopeo read one; raises as `read`."""
+    return read_file(path, what).partition(b"\n")[0]
+
+
 def first_line(path: str, what: str) -> str:
-    """Return the first line of a passphrase file, without its end: what gpg takes; raises as `read`."""
-    line = read_file(path, what).partition(b"\n")[0]
+    """Return `passphrase` as text; raises as `read`, and where it is not UTF-8."""
     try:
-        return line.decode()
+        return passphrase(path, what).decode()
     except UnicodeDecodeError:
         raise UsageError(f"{what}: {path}: the passphrase is not UTF-8") from None

@@ -13,6 +13,8 @@ from transship.pipeline.trust import material, simple, sq
 from transship.pipeline.trust.carrying import Signing, Wish
 from transship.pipeline.trust.payload import Payload
 from transship.pipeline.trust.policy import image_name
+from transship.pipeline.trust.sigstore.session import Chosen, Session, SigstoreFile, SigstoreKey
+from transship.pipeline.trust.sigstore.signing import SigstoreSigner
 
 
 class GpgSigner(NamedTuple):
@@ -39,8 +41,13 @@ class SqSigner(NamedTuple):
         return f"signedBy {self.fingerprint}"
 
 
-Signer: TypeAlias = GpgSigner | SqSigner
-_KINDS: Final[dict[type[Signer], str]] = {GpgSigner: "gpg", SqSigner: "sq"}
+Signer: TypeAlias = GpgSigner | SqSigner | SigstoreKey | SigstoreFile
+_KINDS: Final[dict[type[Signer], str]] = {
+    GpgSigner: "gpg",
+    SqSigner: "sq",
+    SigstoreKey: "sigstore-key",
+    SigstoreFile: "sigstore",
+}
 """What a plan calls each; all have what names the key, and the file of its passphrase."""
 
 
@@ -69,6 +76,18 @@ def from_text(text: str) -> Wish:
     return Wish(Signing(tuple(signers), str(said["identity"])), said["remove"] is True)
 
 
+def says(signer: Signer, session: Session | None) -> str:
+    """Return what a report says of a signer; ``session`` as in `sign`, raises as that."""
+    if isinstance(signer, SigstoreKey | SigstoreFile):
+        return _opened(signer, session).says
+    return signer.says
+
+
+def _opened(signer: Chosen, session: Session | None) -> SigstoreSigner:
+    assert session is not None, "who may sign by sigstore brings a session"
+    return session.signer(signer)
+
+
 def signing_name(identity: str, destination: Reference) -> DockerReference:
     """Return the name to sign under: ``identity``, or where that is empty the destination's own.
 
@@ -85,12 +104,19 @@ def signing_name(identity: str, destination: Reference) -> DockerReference:
     return found
 
 
-def sign(signer: Signer, manifest: Digest, name: DockerReference, spelt: str = "") -> Signature:
+def sign(
+    signer: Signer, manifest: Digest, name: DockerReference, spelt: str = "", session: Session | None = None
+) -> Signature:
     """Return a signature of ``manifest`` under ``name``, made now; ``spelt`` is the name as the user has it.
+
+    ``session`` has opened signers of sigstore.
 
     Raises:
         UsageError: there is no such key, or its passphrase is missing or wrong.
+        Error: as `SigstoreSigner.sign`.
     """
+    if isinstance(signer, SigstoreKey | SigstoreFile):
+        return _opened(signer, session).sign(manifest, spelt or str(name).removeprefix("docker://"))
     passphrase = (
         material.first_line(signer.passphrase_file, "--sign-passphrase-file") if signer.passphrase_file else None
     )

@@ -79,7 +79,8 @@ def check_chain(certificate: "Certificate", anchors: Anchors, at: float, hostnam
         verifier.verify(certificate, list(anchors.between))
     except (VerificationError, ValueError, OverflowError, OSError) as error:
         reason = shown(" ".join(str(error).partition(" (encountered")[0].rpartition("ValueError: ")[2].split()))
-        raise RefusedError(f"certificate: leads to no trusted root: {reason}") from error
+        what = f"is not issued to {hostname}" if "no matching subjectAltName" in reason else "leads to no trusted root"
+        raise RefusedError(f"certificate: {what}: {reason}") from error
 
 
 def check_email(certificate: "Certificate", wanted: str) -> None:

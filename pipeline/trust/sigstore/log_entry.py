@@ -80,18 +80,21 @@ def proposed(wanted: Recorded) -> Object:
     }
 
 
-def bundle_of(answer: bytes, what: str) -> str:
-    """Return the bundle of the one entry that a log answered; ``what`` names the log.
+def bundle_of(answer: bytes, what: str, wanted: Recorded) -> str:
+    """Return the bundle of the one entry that a log answered when it was asked to record ``wanted``.
+
+    ``what`` names the log. Its signature is not checked: who signs need not have the log's key.
 
     Raises:
         ContentError: it is no answer of one, or not of one entry.
+        RefusedError: it is the entry of something else.
     """
     entries = Fields(load(answer, what, _MAX), what)
     if len(entries.document) != 1:
         raise ContentError(f"{what}: answers {len(entries.document)} entries, expected one")
     entry = entries.object(next(iter(entries.document)))
     stamp = from_base64(entry.object("verification"), "signedEntryTimestamp")
-    from_base64(entry, "body")
+    _check_body(from_base64(entry, "body"), wanted)
     payload: Object = {
         "body": entry.text("body"),
         "integratedTime": _number(entry, "integratedTime"),

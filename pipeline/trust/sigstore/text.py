@@ -1,4 +1,4 @@
-"""Base64 as JSON of Go's tools has it, read strictly."""
+"""Base64 as JSON of Go's tools has it. Line ends in it mean nothing, as there; all else is read strictly."""
 
 import base64
 import binascii
@@ -18,11 +18,12 @@ def from_base64(fields: Fields, key: str) -> bytes:
 
 def decoded(text: str, what: str) -> bytes:
     """Return the bytes that ``text`` spells; raises as `from_base64`."""
+    text = text.replace("\r", "").replace("\n", "")
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ContentError(f"{what}: is not base64") from error
-    # One meaning, one spelling: bits of the padding that are no byte would let a signature be written in many ways.
+    # Bits behind the last byte are zero: else one signature had many spellings.
     if base64.b64encode(raw).decode() != text:
         raise ContentError(f"{what}: is not base64 as it is written")
     return raw

@@ -12,6 +12,7 @@ from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.reference import DockerReference
 from transship.pipeline.signature import SigstoreSignature
 from transship.pipeline.trust.claim import check_claim
+from transship.pipeline.trust.material import read
 from transship.pipeline.trust.payload import SIGSTORE, parse
 from transship.pipeline.trust.requirements import Fulcio, Keys, Pki, SigstoreSigned
 from transship.pipeline.trust.sigstore import certificates, keys
@@ -30,7 +31,7 @@ SIGNATURE: Final = "dev.cosignproject.cosign/signature"
 CERTIFICATE: Final = "dev.sigstore.cosign/certificate"
 CHAIN: Final = "dev.sigstore.cosign/chain"
 BUNDLE: Final = "dev.sigstore.cosign/bundle"
-_MAX_KEYS: Final = 1 << 20
+_WHAT: Final = "sigstoreSigned"
 
 
 class Trusted(NamedTuple):
@@ -51,7 +52,7 @@ def trusted(requirement: SigstoreSigned) -> Trusted:
     try:
         anchors = None
         if requirement.fulcio:
-            anchors = Anchors(certificates.trusted(_raws(requirement.fulcio.ca), _where(requirement.fulcio.ca)))
+            anchors = Anchors(certificates.trusted(read(requirement.fulcio.ca, _WHAT), _where(requirement.fulcio.ca)))
         elif requirement.pki:
             anchors = _pki_anchors(requirement.pki)
         logs = _public_keys(requirement.rekor)
@@ -160,28 +161,13 @@ def _pki_name(pki: Pki) -> str:
 def _pki_anchors(pki: Pki) -> Anchors:
     more = pki.intermediates
     return Anchors(
-        certificates.trusted(_raws(pki.roots), _where(pki.roots)),
-        certificates.trusted(_raws(more), _where(more)),
+        certificates.trusted(read(pki.roots, _WHAT), _where(pki.roots)),
+        certificates.trusted(read(more, _WHAT), _where(more)),
     )
 
 
 def _public_keys(named: Keys) -> "list[PublicKey]":
-    return [keys.public_key(raw, _where(named)) for raw in _raws(named)]
-
-
-def _raws(named: Keys) -> list[bytes]:
-    return [*named.datas, *map(_contents, named.paths)]
-
-
-def _contents(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(_MAX_KEYS + 1)
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_KEYS:
-        raise UsageError(f"{shown(path)}: over the limit of {_MAX_KEYS} bytes, not a file of keys")
-    return raw
+    return [keys.public_key(raw, _where(named)) for raw in read(named, _WHAT)]
 
 
 def _where(named: Keys) -> str:
