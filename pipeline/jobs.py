@@ -4,9 +4,9 @@ A key is the digest of its own canonical content, so that editing one line of a 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
@@ -180,7 +180,7 @@ class Plan:
         """Return the plan of a document that ``schemas/plan.schema.json`` has accepted."""
         found: Mapping[str, object] = document
         images = [_image(item) for item in _list(found["images"])]
-        deliveries = [_delivery(item) for item in _list(found["deliveries"])]
+        deliveries = interned(_delivery(item) for item in _list(found["deliveries"]))
         registries = {
             host: RegistryAccess(
                 None if item["tls-verify"] is None else item["tls-verify"] is True,
@@ -202,6 +202,29 @@ class Plan:
             str(found.get("batch-policy", "")),
             found.get("require-signed") is True,
             found.get("strict") is True,
+        )
+
+
+def interned(deliveries: Iterable[Delivery]) -> Iterator[Delivery]:
+    """Yield equal deliveries whose equal parts are one object: of ten thousand images most have one shape.
+
+    Each process of a run has a copy of the plan.
+    """
+    same: dict[Hashable, Any] = {}
+    for delivery in deliveries:
+        members = tuple(
+            replace(
+                member,
+                image=same.setdefault(member.image, member.image),
+                shape=same.setdefault(member.shape, member.shape),
+                name=same.setdefault(member.name, member.name),
+            )
+            for member in delivery.members
+        )
+        yield Delivery(
+            same.setdefault(delivery.transport, delivery.transport),
+            same.setdefault(delivery.path, delivery.path),
+            members,
         )
 
 

@@ -5,7 +5,7 @@ from transship.pipeline.batch.signatures import NOTHING
 from transship.pipeline.compression import Budget, Compression
 from transship.pipeline.convert.shape import Shape, bounded
 from transship.pipeline.errors import UsageError
-from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess
+from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess, interned
 from transship.pipeline.reference import SINGLE, DockerReference, PathReference
 from transship.pipeline.referrers import HOLDING, refuse_place
 from transship.pipeline.resolve import Platforms
@@ -28,16 +28,18 @@ def plan_batch(batch: Batch, batch_digest: str, guard: Guard = Guard()) -> Plan:
         image = ImageJob(
             str(job.source), platforms, job.referrers, sparse, policy, bool(policy) or not job.signing.remove
         )
-        images[image.key] = image
+        key = image.key
+        images[key] = image
         for number, destination in enumerate(job.destinations):
             transport, path, name = _place(destination)
             if job.referrers and transport in HOLDING:
                 refuse_place(transport, name)
             # An archive is written once, of all its images; anything else image by image.
             shared = -1 if transport in ARCHIVES else position * 1000 + number
-            member = Member(image.key, _shape(job, transport), name, signing)
+            member = Member(key, _shape(job, transport), name, signing)
             members.setdefault((transport, path, shared), []).append(member)
-    deliveries = [Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items()]
+    made = (Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items())
+    deliveries = list(interned(made))
     return Plan(
         batch.name,
         batch_digest,

@@ -23,8 +23,7 @@ class Entries:
         self._head = head
         self._tail = tail
         self._found = found
-        self._keys = {entry: key for key, entry in found.items()}
-        self._names = _by_name(found)
+        self._names: dict[str, bytes | None] | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -74,6 +73,9 @@ class Entries:
 
     def named(self, name: str) -> Object | None:
         """Return the one entry of that name, None where there is none, or several."""
+        if self._names is None:
+            # Those who only add names have no use for it, and ten thousand entries.
+            self._names = _by_name(self._found)
         entry = self._names.get(name)
         return load(entry, INDEX) if entry and name else None
 
@@ -96,11 +98,15 @@ class Entries:
         """Cut at what looks like the end of an entry; None unless each piece is one, for then none is cut wrong."""
         pieces = body.split(_BETWEEN)
         last = len(pieces) - 1
+        known = {entry: key for key, entry in self._found.items()}
         found: dict[_Key, bytes] = {}
         for position, piece in enumerate(pieces):
             entry = (b"{" if position else b"") + piece + (b"}" if position < last else b"")
-            key = self._keys.get(entry)
-            if key is None:
+            key = known.get(entry)
+            if key is not None:
+                # The one at hand, so that a long index is not there twice.
+                entry = self._found[key]
+            else:
                 try:
                     document = load(entry, f"{where} {INDEX}")
                     parse_index(b"".join((self._head, entry, self._tail)), where)
