@@ -37,7 +37,7 @@ def test_row_01_a_digest_is_checked_before_it_is_part_of_a_path_or_url(build: Bu
         (document["layers"][0] if where == "layers" else document["config"])["digest"] = text
 
     world = build(Script(manifest=changed(spoil)))
-    for command in ("copy", "inspect") if where == "config" else READ:
+    for command in READ:
         world.refused(command, f"{where}[0]: digest: not a digest" if where == "layers" else "config: digest: not a")
     assert not [seen for seen in world.registry.seen if "/blobs/" in seen.path]
     assert not [seen for seen in world.registry.seen if "pwned" in seen.target or ".." in seen.target]
@@ -79,7 +79,7 @@ def test_row_16_nothing_is_allocated_by_a_declared_size(build: Build, name: str)
 
     world = build(Script(manifest=changed(spoil)))
     says = "by its descriptor it is" if name in ("2^62", "7") else "digits" if name == "10^23" else "layers[0]: size"
-    for command in ("copy", "verify"):
+    for command in ("copy", "verify", "run", "sync", "layers"):
         world.refused(command, says)
 
 
@@ -99,7 +99,7 @@ def test_row_18_the_digest_asked_for_is_the_one_that_counts(build: Build, claime
     said = {"asked": str(IMAGE.digest), "sent": digest(OTHER), "": ""}[claimed]
     headers = {"Docker-Content-Digest": said} if said else {}
     world = build(Script(manifest=OTHER, headers=headers))
-    for command in ("copy", "inspect", "verify", "run"):
+    for command in ("copy", "inspect", "verify", "run", "layers"):
         world.refused(command, "digest does not match", f"app@{IMAGE.digest}")
 
 

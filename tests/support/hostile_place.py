@@ -46,11 +46,12 @@ class Place:
 
     def refused(self, source: str, says: str) -> None:
         """No command that reads the source takes it, each says why, and nothing comes of it."""
-        for words in (("copy", source, "dir:out"), ("inspect", source), ("verify", source)):
+        for words in (("copy", source, "dir:out"), ("inspect", source), ("verify", source), ("layers", source)):
             done = self.run(*words)
             assert done.code in (1, 2), words
             assert says in done.err, (words, done.err)
             assert not (self.folder / "out").exists()
+            assert not list(self.folder.glob("layers-*"))
 
     def copy_refused(self, source: str, destination: str, says: str, *extra: str) -> Done:
         done = self.run("copy", *extra, source, destination)

@@ -24,8 +24,8 @@ BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 MOST_MEMORY = 64 << 20
 MOST_READ = 16 << 20
 IMAGE = make_image("hostile", docker=False)
-COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "verify", "delete")
-READ = ("copy", "inspect", "sync", "run", "verify")
+COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "verify", "delete", "layers")
+READ = ("copy", "inspect", "sync", "run", "verify", "layers")
 """Commands that read manifests."""
 _MET = "{commands:.0f} commands: at most {above:.0f} MiB above an idle process, {read:.1f} MiB sent to one"
 _SINK = "{requests:.0f} requests at the recording sink, {leaks:.0f} with credentials"
@@ -87,8 +87,8 @@ class World:
     def run(self, command: str, repository: str = "app", *, extra: tuple[str, ...] = ()) -> Done:
         """Run a command on ``repository`` with the password for the registry at hand; nothing else may change."""
         work = self.folder / "work"
-        for made in ("out", "runs"):
-            shutil.rmtree(work / made, ignore_errors=True)
+        for made in (work / "out", work / "runs", *work.glob("layers-*")):
+            shutil.rmtree(made, ignore_errors=True)
         self.registry.sent = 0
         image = f"docker://{self.registry.name}/{repository}"
         named = image if "@" in image else f"{image}:v1"
@@ -106,6 +106,7 @@ class World:
                 image.removeprefix("docker://"), "out",
             ),
             "run": ("run", "batch.yaml"),
+            "layers": ("layers", "--retry-times", "0", *auth, "--tls-verify=false", named),
             "verify": ("verify", *auth, "--tls-verify=false", named),
             "delete": ("delete", "--retry-times", "0", *auth, "--tls-verify=false", named),
         }[command]  # fmt: skip
@@ -118,7 +119,11 @@ class World:
     def _elsewhere(self) -> dict[str, tuple[int, str]]:
         """Return all there is but the destination and the run folder."""
         there = tree(self.folder)
-        return {name: state for name, state in there.items() if not name.startswith(("work/out", "work/runs"))}
+        return {
+            name: state
+            for name, state in there.items()
+            if not name.startswith(("work/out", "work/runs", "work/layers-"))
+        }
 
     def check(self, done: Done) -> None:
         """Hold what must hold whatever comes: no traceback, no secret, no escape, bounds of memory and bytes."""
@@ -151,6 +156,7 @@ class World:
             assert done.err.splitlines() == lines
             assert lines[0].startswith("transship: ")
         assert not list((self.folder / "work").rglob("out*/**/manifest.json")), "half an image at the destination"
+        assert not list((self.folder / "work").rglob("layers-*/**/manifest.json")), "half an image's layers"
         return done
 
 
