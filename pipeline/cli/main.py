@@ -7,6 +7,7 @@ transship's own: 2 options, batch file or reference wrong, or not there. 130 int
 import gc
 import importlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -31,6 +32,9 @@ def start() -> NoReturn:
     memory faster. What a command began has ended before; standard output is flushed here.
     """
     gc.set_threshold(_YOUNG)
+    # A core file would hold passwords and keys. Of a limit of one byte also those know who are piped cores: core(5).
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (min(1, most) if most >= 0 else 1, most))
     streams.take_over()
     try:
         code = main()

@@ -5,13 +5,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline import __version__
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.manifest.document import Json, Object, dump, load
 from transship.pipeline.reference import DockerReference, Reference, named
 from transship.pipeline.signature import Signature
 from transship.pipeline.trust import material, simple, sq
 from transship.pipeline.trust.carrying import Signing, Wish
-from transship.pipeline.trust.payload import Payload
+from transship.pipeline.trust.openpgp import read_message
+from transship.pipeline.trust.payload import SIMPLE, Payload, write
 from transship.pipeline.trust.policy import image_name
 from transship.pipeline.trust.sigstore.session import Chosen, Session, SigstoreFile, SigstoreKey
 from transship.pipeline.trust.sigstore.signing import SigstoreSigner
@@ -114,6 +115,7 @@ def sign(
     Raises:
         UsageError: there is no such key, or its passphrase is missing or wrong.
         Error: as `SigstoreSigner.sign`.
+        ContentError: what was made is no signature of this.
     """
     if isinstance(signer, SigstoreKey | SigstoreFile):
         return _opened(signer, session).sign(manifest, spelt or str(name).removeprefix("docker://"))
@@ -124,5 +126,10 @@ def sign(
         manifest, spelt or str(name).removeprefix("docker://"), f"transship {__version__}", int(time.time())
     )
     if isinstance(signer, SqSigner):
-        return sq.sign(payload, signer.fingerprint, passphrase, signer.passphrase_file)
-    return simple.sign(payload, signer.fingerprint, passphrase)
+        made = sq.sign(payload, signer.fingerprint, passphrase, signer.passphrase_file)
+    else:
+        made = simple.sign(payload, signer.fingerprint, passphrase)
+    # Options of the user's own may make it something that nobody could verify.
+    if read_message(made.raw, f"what {signer.fingerprint} signed").text != write(payload, SIMPLE):
+        raise ContentError(f"what {signer.fingerprint} signed is another text than was to be signed")
+    return made

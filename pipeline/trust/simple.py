@@ -58,8 +58,8 @@ def sign(payload: Payload, fingerprint: str, passphrase: str | None) -> SimpleSi
         passphrase=passphrase or None,
         clearsign=False,
         binary=True,
-        # Not as the default key: gpg would take another one where this is missing.
-        extra_args=["--local-user", fingerprint],
+        # Not as the default key: gpg would take another one where this is missing. Whatever gpg.conf says of the rest.
+        extra_args=["--local-user", fingerprint, "--no-armor", "--no-textmode"],
     )
     if not made.data or made.status != "signature created":
         why = made.status_detail or made.status or "no secret key, or no passphrase"
