@@ -105,7 +105,10 @@ class _Run:
             own, driven = self._forked(teller, processes)
             root = str(own.root)
             left = (task for number in numbers for task in work[number].tasks(root) if not task.complete())
-            driven(left, lambda *_: None)
+            try:
+                driven(left, lambda *_: None)
+            finally:
+                own.forget_keys()
 
         self.workspace.rest()
         fan_out(len(work), processes, live, self._heard, self._stop_fork)
@@ -116,7 +119,10 @@ class _Run:
 
         def live(_: Iterator[int], teller: Teller) -> None:
             own, driven = self._forked(teller, processes)
-            share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
+            try:
+                share(own, f"{plan.name}-{plan.batch_digest[:8]}", url, driven)
+            finally:
+                own.forget_keys()
 
         self.workspace.rest()
         fan_out(0, processes, live, self._heard, self._stop_fork)

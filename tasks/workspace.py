@@ -149,6 +149,7 @@ class Workspace:
         self.store.cancelled.set()
         self.targets.stop()
         self.registries.close()
+        self.forget_keys()
 
     def close(self) -> None:
         """End threads and connections; idempotent."""
@@ -156,6 +157,10 @@ class Workspace:
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.registries.close()
         self.targets.close()
+        self.forget_keys()
+
+    def forget_keys(self) -> None:
+        """Remove the keys that the policy names from where they were put to be used; idempotent."""
         if self._enforcer is not None:
             self._enforcer.close()
         if self.session is not None:

@@ -264,3 +264,18 @@ def test_a_sync_asks_for_sequoias_command_too(site: Site, open_registry: Registr
         "A" * 40,
     )
     assert "sq is not installed" in site.run(*words, "images", f"{open_registry.name}/synced", code=1)
+
+
+def test_processes_of_a_run_leave_no_keys_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = site.folder / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    site.policy(site.signed_by("good"))
+    images: list[dict[str, object]] = []
+    for number in range(18):
+        shutil.copytree(site.folder / "signed", site.folder / f"from{number}")
+        images.append({"from": f"dir:from{number}", "to": [f"dir:many{number}"]})
+    site.batch(*images, policy="policy.json")
+    site.run("run", "--processes", "2", "batch.json")
+    assert [image["state"] for image in site.report()["images"]] == ["verified"] * 18
+    assert not list(scratch.iterdir())
