@@ -24,7 +24,8 @@ class WireError(Exception):
 _TIMES: Final = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 _OUT_OF_TIME: Final = "check this machine's clock; if that is right the registry needs a new certificate"
-_UNTRUSTED: Final = "add its authority to a certs.d folder or --cert-dir, or turn TLS verification off"
+_UNTRUSTED: Final = "add its authority to a certs.d folder or --cert-dir, or say --tls-verify=false"
+_PLAIN: Final = "for plain HTTP say --tls-verify=false, in a batch file tls-verify: false"
 
 
 def turn(fault: WireError, what: str) -> TransportError:
@@ -36,7 +37,7 @@ def turn(fault: WireError, what: str) -> TransportError:
             advice=_OUT_OF_TIME if cause.verify_code in _TIMES else _UNTRUSTED,
         )
     if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
-        return TransportError(f"{what}: does not speak TLS", advice="for plain HTTP turn TLS verification off")
+        return TransportError(f"{what}: does not speak TLS", advice=_PLAIN)
     return TransientError(f"{what}: {reason(fault)}", advice="check that it is up and reachable")
 
 

@@ -1,6 +1,7 @@
 """The signatures of an image on their way: read at the source, judged, kept, written at the destination."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline import tree
@@ -9,7 +10,7 @@ from transship.pipeline.errors import ContentError, RefusedError, UsageError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
-from transship.pipeline.manifest.views import Index
+from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.reference import Reference
 from transship.pipeline.signature import MAX_SIGNATURES, Signature, SigstoreSignature, from_file, to_file
 from transship.pipeline.store import Store
@@ -95,13 +96,26 @@ def judge(
     Raises:
         RefusedError: the policy does not let one of them pass.
     """
-    nodes = [manifest for _, manifest in tree.manifests(store, selection)]
-    images = [manifest for manifest in nodes if not isinstance(manifest, Index) or _holds_blobs(manifest)] or nodes
     reference, storage = at
-    said: list[str] = []
-    for manifest in images:
-        said += enforcer.check(Subject(reference, manifest, found.get(manifest.digest, ()), storage))
-    return tuple(dict.fromkeys(said))
+
+    def said(images: Iterator[Manifest]) -> dict[str, None]:
+        # One at a time: the views of an index's manifests together take many times their bytes.
+        return {
+            line: None
+            for manifest in images
+            for line in enforcer.check(Subject(reference, manifest, found.get(manifest.digest, ()), storage))
+        }
+
+    every = partial(_views, store, selection)
+    return tuple(said(filter(_is_judged, every())) or said(every()))
+
+
+def _views(store: Store, selection: Selection) -> Iterator[Manifest]:
+    return (manifest for _, manifest in tree.manifests(store, selection))
+
+
+def _is_judged(manifest: Manifest) -> bool:
+    return not isinstance(manifest, Index) or _holds_blobs(manifest)
 
 
 def _holds_blobs(index: Index) -> bool:
