@@ -15,6 +15,8 @@ MAX_SIGNATURE: Final = 4 << 20
 """Bytes of one signature's file."""
 MAX_SIGNATURES: Final = 1024
 """Signatures of one manifest that are read; who has more is refused."""
+MAX_TOGETHER: Final = 64 << 20
+"""Bytes of all signatures of one image together, which are in memory at once; who has more is refused."""
 _OPENPGP: Final = frozenset(b"\x88\x89\x8a\x8b\x90\x91\x92\xa0\xa1\xa2\xa3\xc2\xc4\xc8\x3d")
 """How an OpenPGP message that is a signature may begin: signature, one-pass signature or compressed data."""
 _SIMPLE: Final = b"simple-signing"
@@ -40,6 +42,12 @@ class SigstoreSignature(NamedTuple):
 
 
 Signature: TypeAlias = SimpleSignature | SigstoreSignature
+
+
+def refuse_more(size: int, what: str) -> None:
+    """Raise `ContentError` where signatures of ``size`` bytes together are too many; ``what`` names the place."""
+    if size > MAX_TOGETHER:
+        raise ContentError(f"{what}: over {MAX_TOGETHER >> 20} MiB of signatures of one image")
 
 
 def to_file(signature: Signature) -> bytes:

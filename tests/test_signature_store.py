@@ -45,6 +45,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             self._say(200, b"\x88again")
         elif self.path.startswith("/large"):
             self._say(200, b"\x88" + bytes(5 << 20))
+        elif self.path.startswith("/much"):
+            self._say(200, b"\x88" + bytes((4 << 20) - 1))
         elif self.path.startswith("/page"):
             self._say(200, b"<html>", {"Content-Type": "text/html"})
         elif self.path.startswith("/forbidden"):
@@ -124,6 +126,17 @@ def test_row_47_signatures_without_end(client: RegistryClient, port: int, tmp_pa
         (tmp_path / f"image/signature-{number}").write_bytes(b"\x88")
     with pytest.raises(ContentError, match="over 1024 signatures"):
         DirectorySource(tmp_path / "image").signatures(MANIFEST, instance=False)
+
+
+def test_signatures_of_one_image_are_bounded_together(port: int, tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="over 64 MiB of signatures"):
+        store(f"http://127.0.0.1:{port}/much").read(MANIFEST)
+    for number in range(1, 18):
+        with (tmp_path / f"signature-{number}").open("wb") as stream:
+            stream.write(b"\x88")
+            stream.truncate(4 << 20)
+    with pytest.raises(ContentError, match="over 64 MiB of signatures"):
+        DirectorySource(tmp_path).signatures(MANIFEST, instance=False)
 
 
 def test_a_store_that_fails_is_not_one_without_signatures(port: int, tmp_path: Path) -> None:

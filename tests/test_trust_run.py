@@ -211,7 +211,7 @@ def test_a_batch_can_ask_that_signatures_are_asked_for(site: Site) -> None:
 
 
 def test_with_no_policy_anywhere_images_pass_and_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_files, "first_file", lambda *_: None)
+    monkeypatch.setattr(config_files, "policy_file", lambda *_: None)
     monkeypatch.delenv("CONTAINERS_POLICY_JSON", raising=False)
     options = argparse.Namespace(insecure_policy=False, require_signed=False, policy="")
     assert trust_options.guard_of(options) == ("none", False, "", None)

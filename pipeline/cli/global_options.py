@@ -36,8 +36,10 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
     def said(text: str) -> str:
         return argparse.SUPPRESS if command else text
 
-    def valued(name: str, metavar: str, text: str) -> None:
-        parser.add_argument(f"--{name}", metavar=metavar, default=unless_command(""), dest=_dest(name), help=said(text))
+    def valued(name: str, metavar: str, text: str, default: str | None = "") -> None:
+        parser.add_argument(
+            f"--{name}", metavar=metavar, default=unless_command(default), dest=_dest(name), help=said(text)
+        )
 
     flag(parser, "--debug", help=said("show tracebacks of errors"), default=unless_command(False))
     flag(
@@ -46,7 +48,12 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
         help=said("accept images whatever a policy says, signed or not"),
         default=unless_command(False),
     )
-    valued("policy", "FILE", "the signature policy (default: policy.json of the user, else of the system; else none)")
+    valued(
+        "policy",
+        "FILE",
+        "the signature policy (default: policy.json of the user, else of the system; else none)",
+        default=None,
+    )
     flag(
         parser,
         "--require-signed",
@@ -84,6 +91,9 @@ def check(options: argparse.Namespace) -> None:
     words = vars(options)
     if words["insecure_policy"] and words["require_signed"]:
         raise UsageError("--insecure-policy and --require-signed exclude each other", advice="keep one of them")
+    if words["policy"] == "":
+        # A variable that a script forgot to set must not mean that nothing is asked.
+        raise UsageError("--policy: names no file", advice="name one, or leave it out for the usual places")
     if words["tls_verify"] is not None and options.command in _ASKS_NONE:
         raise UsageError(f"--tls-verify: {options.command} asks no registry by it", advice="leave it out")
     for name in ("override-arch", "override-os", "override-variant"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transship.pipeline.cli.connect import account_settings, connect, wanted_platform
 from transship.pipeline.cli.opened import opened
+from transship.pipeline.cli.trust_options import refuse_unwanted
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, once_found
@@ -35,6 +36,7 @@ def perform(options: argparse.Namespace) -> int:
         if not isinstance(image, Image):
             raise UsageError(f"{reference}: no image of this kind can be written blob by blob", advice="use copy")
         with once_found():
+            refuse_unwanted(options, source, reference, (root, image))
             _write(source, root, _chosen(image, wanted))
     return 0
 

@@ -4,19 +4,20 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.reference import Reference, StorageReference
 from transship.pipeline.store import Store
-from transship.pipeline.transport import Sink, Source
+from transship.pipeline.transport import Signed, Sink, Source
 from transship.pipeline.tree import Selection
 from transship.pipeline.trust import carrying
 from transship.pipeline.trust.carrying import Found, Signing
 
 if TYPE_CHECKING:
+    from transship.pipeline.manifest.views import Manifest
     from transship.pipeline.trust.guard import Guard
     from transship.pipeline.trust.policy import Enforcer
     from transship.pipeline.trust.signing import Signer
@@ -108,6 +109,24 @@ def opened_trust(options: argparse.Namespace) -> Iterator[Trust]:
             makes.session.close()
 
 
+def refuse_unwanted(
+    options: argparse.Namespace, source: Source, reference: Reference, image: "tuple[Manifest, Manifest]"
+) -> None:
+    """Raise `RefusedError` where the policy does not let an image pass, and as `enforcer`.
+
+    ``image`` is what ``reference`` names, and the manifest whose blobs are to be read: itself, or one that it lists.
+    """
+    found = enforcer(policy_path(options), require_signed=options.require_signed)
+    if found is None:
+        return
+    from transship.pipeline.trust.policy import Subject  # noqa: PLC0415 - nobody without a policy needs it
+
+    root, chosen = image
+    with closing(found):
+        there = source.signatures(chosen.digest, instance=chosen is not root) if isinstance(source, Signed) else ()
+        found.check(Subject(reference, chosen, there, _storage(reference, found)))
+
+
 def policy_path(options: argparse.Namespace, named: str = "") -> str:
     """Return the policy file that counts, empty where none is enforced.
 
@@ -122,9 +141,9 @@ def policy_path(options: argparse.Namespace, named: str = "") -> str:
         return ""
     found: str = options.policy or named or os.environ.get("CONTAINERS_POLICY_JSON", "")
     if not found:
-        from transship.pipeline.registry.config_files import first_file  # noqa: PLC0415
+        from transship.pipeline.registry.config_files import policy_file  # noqa: PLC0415
 
-        usual = first_file("policy.json", os.environ)
+        usual = policy_file(os.environ)
         found = str(usual) if usual else ""
     return found
 
@@ -136,8 +155,10 @@ def guard_of(options: argparse.Namespace, named: str = "", *, required: bool = F
     require_signed = options.require_signed or (required and not options.insecure_policy)
     path = os.path.abspath(found) if (found := policy_path(options, named)) else ""
     name = path or (INSECURE if options.insecure_policy else NONE)
-    made = enforcer(path, require_signed=require_signed)
-    return guard(name, made, _raw(path) if path else b"", require_signed=require_signed)
+    # Read once: what is enforced and what a later run compares are the same bytes.
+    raw = _raw(path) if path else b""
+    made = _enforcer(path, raw, require_signed=require_signed)
+    return guard(name, made, raw, require_signed=require_signed)
 
 
 def enforcing(guard: "Guard") -> "Callable[[], Enforcer | None]":
@@ -151,6 +172,10 @@ def enforcer(path: str, *, require_signed: bool) -> "Enforcer | None":
     Raises:
         UsageError: it cannot be read or is malformed; there is none, and signatures are required.
     """
+    return _enforcer(path, _raw(path) if path else b"", require_signed=require_signed)
+
+
+def _enforcer(path: str, raw: bytes, *, require_signed: bool) -> "Enforcer | None":
     if not path:
         if require_signed:
             raise UsageError(
@@ -161,7 +186,7 @@ def enforcer(path: str, *, require_signed: bool) -> "Enforcer | None":
     from transship.pipeline.trust.policy import Enforcer  # noqa: PLC0415 - nobody without a policy needs it
     from transship.pipeline.trust.policy_file import parse_policy  # noqa: PLC0415
 
-    return Enforcer(parse_policy(_raw(path), path), require_signed=require_signed)
+    return Enforcer(parse_policy(raw, path), require_signed=require_signed)
 
 
 def _raw(path: str) -> bytes:

@@ -1,6 +1,7 @@
 """Which configuration files container tools read, and in what order. Source: containers-config(5)."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,34 @@ def first_file(name: str, environ: Mapping[str, str], system: tuple[Path, ...] =
         if os.path.lexists(folder / name):
             return folder / name
     return None
+
+
+def policy_file(environ: Mapping[str, str], system: tuple[Path, ...] = SYSTEM) -> Path | None:
+    """Return the policy.json that counts, None where there is none anywhere.
+
+    Who verifies must not miss one: the user's home is that of the password file where HOME says nothing, its
+    ``.config`` counts whatever XDG_CONFIG_HOME says, as for other container tools, and what cannot be looked into
+    counts as there: reading it then says why.
+    """
+    home = environ.get("HOME", "") or _home()
+    own = user_folder(environ)
+    folders = [Path(home, ".config/containers")] if home else []
+    for folder in (*folders, *([own] if own else []), *system):
+        try:
+            (folder / "policy.json").lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return folder / "policy.json"
+    return None
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def drop_ins(

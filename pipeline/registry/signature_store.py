@@ -24,6 +24,7 @@ from transship.pipeline.signature import (
     Signature,
     SimpleSignature,
     from_file,
+    refuse_more,
     to_file,
 )
 
@@ -43,15 +44,18 @@ class Lookaside(NamedTuple):
         """Return the signatures of a manifest, in their order.
 
         Raises:
-            ContentError: one is malformed, or there are more than `MAX_SIGNATURES`.
+            ContentError: one is malformed, or there are more than `MAX_SIGNATURES` or `MAX_TOGETHER`.
             TransportError: the store cannot be read.
         """
         found: list[Signature] = []
+        size = 0
         while len(found) <= MAX_SIGNATURES:
             url = _url(self.place.read, manifest, len(found) + 1)
             raw = self._got(url)
             if raw is None:
                 return found
+            size += len(raw)
+            refuse_more(size, self.place.read)
             found.append(from_file(raw, url))
         raise ContentError(f"{self.place.read}: over {MAX_SIGNATURES} signatures of {manifest}")
 

@@ -17,11 +17,9 @@ from transship.pipeline.manifest.media_types import OCI_CONFIG, OCI_MANIFEST, Me
 from transship.pipeline.manifest.views import Image
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.push import Push
-from transship.pipeline.signature import MAX_SIGNATURE, MAX_SIGNATURES, SigstoreSignature
+from transship.pipeline.signature import MAX_SIGNATURE, MAX_SIGNATURES, MAX_TOGETHER, SigstoreSignature
 from transship.pipeline.transport import FileBlob
 
-_MAX_TOGETHER: Final = 64 << 20
-"""Bytes of all signatures of one manifest."""
 _LONGEST_TAG: Final = 128
 
 
@@ -86,8 +84,8 @@ def _attached(client: RegistryClient, repository: str, signed: Digest) -> Image 
     where = f"{client.registry}/{repository}:{tag}"
     if not isinstance(found, Image) or found.media_type != OCI_MANIFEST:
         raise ContentError(f"{where}: {found.media_type}, expected signatures in {OCI_MANIFEST}")
-    if len(found.layers) > MAX_SIGNATURES or sum(layer.size for layer in found.layers) > _MAX_TOGETHER:
-        raise ContentError(f"{where}: over {MAX_SIGNATURES} signatures, or {_MAX_TOGETHER >> 20} MiB of them")
+    if len(found.layers) > MAX_SIGNATURES or sum(layer.size for layer in found.layers) > MAX_TOGETHER:
+        raise ContentError(f"{where}: over {MAX_SIGNATURES} signatures, or {MAX_TOGETHER >> 20} MiB of them")
     return found
 
 

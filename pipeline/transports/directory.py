@@ -26,7 +26,7 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Manifest, Schema1, parse
-from transship.pipeline.signature import MAX_SIGNATURE, MAX_SIGNATURES, Signature, from_file, to_file
+from transship.pipeline.signature import MAX_SIGNATURE, MAX_SIGNATURES, Signature, from_file, refuse_more, to_file
 from transship.pipeline.transport import StoredBlob
 from transship.pipeline.transports.exchange import exchange
 from transship.pipeline.transports.files import open_regular, read_regular
@@ -68,12 +68,15 @@ class DirectorySource:
     def signatures(self, manifest: Digest, *, instance: bool) -> list[Signature]:
         """Read the files that hold signatures, as `Signed.signatures` says."""
         found: list[Signature] = []
+        size = 0
         while len(found) <= MAX_SIGNATURES:
             path = self._path / _signature_name(len(found) + 1, manifest if instance else None)
             try:
                 raw = read_regular(path, MAX_SIGNATURE)
             except NotFoundError:
                 return found
+            size += len(raw)
+            refuse_more(size, str(self._path))
             found.append(from_file(raw, str(path)))
         raise ContentError(f"{self._path}: over {MAX_SIGNATURES} signatures")
 

@@ -12,7 +12,7 @@ from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.media_types import MANIFESTS, MediaType
 from transship.pipeline.manifest.views import Index, Manifest
 from transship.pipeline.reference import Reference
-from transship.pipeline.signature import MAX_SIGNATURES, Signature, SigstoreSignature, from_file, to_file
+from transship.pipeline.signature import MAX_SIGNATURES, Signature, SigstoreSignature, from_file, refuse_more, to_file
 from transship.pipeline.store import Store
 from transship.pipeline.transport import KeepsSignatures, Signed, Sink, Source
 from transship.pipeline.tree import Selection
@@ -76,10 +76,13 @@ def collect(source: Source, store: Store, selection: Selection, root: Digest) ->
     if not isinstance(source, Signed):
         return {}
     found: dict[Digest, tuple[Signature, ...]] = {}
+    size = 0
     for descriptor, _ in tree.manifests(store, selection):
         there = source.signatures(descriptor.digest, instance=descriptor.digest != root)
         if len(there) > MAX_SIGNATURES:
             raise ContentError(f"manifest {descriptor.digest}: over {MAX_SIGNATURES} signatures")
+        size += sum(len(to_file(one)) for one in there)
+        refuse_more(size, f"manifest {root}")
         if there:
             found[descriptor.digest] = tuple(there)
     return found
