@@ -4,7 +4,6 @@ import functools
 import http.server
 import json
 import os
-import pwd
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from support.keys import PASSPHRASE, Keys
 from support.listening import listening
 from support.registry_server import RegistryServer
 from support.serving import write_directory
-from transship.pipeline.registry.config_files import policy_file
 
 NAME = "registry.example/app:v1"
 
@@ -342,53 +340,6 @@ def test_which_policy_counts(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     (own / "policy.json").symlink_to("gone")
     assert f"policy {own}/policy.json: cannot be read" in site.refused("copy", "dir:one", "dir:c")
     assert not (site.folder / "c").exists()
-
-
-def test_a_policy_is_found_where_skopeo_finds_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = site.folder / ".config/containers"
-    own.mkdir(parents=True)
-    (own / "policy.json").write_text('{"default": [{"type": "reject"}]}')
-    monkeypatch.delenv("CONTAINERS_POLICY_JSON", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(site.folder / "elsewhere"))
-    said = f"policy {own}/policy.json, default: reject"
-    assert said in site.refused("copy", "dir:one", "dir:a")
-    with pytest.raises(AssertionError, match="rejected by policy"):
-        site.theirs("copy", "dir:one", "dir:theirs")
-    assert "--policy: names no file" in site.refused("--policy", "", "copy", "dir:one", "dir:a")
-    # Found there too, where the home has none.
-    other = site.folder / "elsewhere/containers/policy.json"
-    other.parent.mkdir(parents=True)
-    (own / "policy.json").rename(other)
-    assert f"policy {other}, default: reject" in site.refused("copy", "dir:one", "dir:a")
-    # What nobody can look into may hold one.
-    own.rmdir()
-    own.symlink_to("containers")
-    assert f"policy {own}/policy.json: cannot be read" in site.refused("copy", "dir:one", "dir:a")
-    assert not (site.folder / "a").exists()
-
-
-def test_a_user_without_home_has_one_by_the_password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = tmp_path / ".config/containers/policy.json"
-    own.parent.mkdir(parents=True)
-    own.touch()
-    user = pwd.struct_passwd(("u", "x", 1, 1, "", str(tmp_path), "/bin/sh"))
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: user)
-    assert policy_file({}, ()) == own
-    assert policy_file({"HOME": str(tmp_path / "other")}, ()) is None
-
-
-def test_layers_are_read_of_no_image_that_the_policy_refuses(site: Site) -> None:
-    by = ("--all", "--sign-by", site.keys["good"], "--sign-identity", NAME)
-    for image in ("one", "many"):
-        site.done("copy", *by, f"dir:{image}", f"dir:signed-{image}")
-        policy = ("--policy", site.policy(identity=NAME), "layers")
-        refused = site.ours(*policy, f"dir:{image}")
-        assert refused.returncode == 1
-        assert "a signature is required" in refused.stderr
-        assert not list(site.folder.glob("layers-*"))
-        site.done(*policy, f"dir:signed-{image}")
-        [made] = site.folder.glob("layers-*")
-        made.rename(site.folder / f"of-{image}")
 
 
 def test_a_passphrase_comes_from_a_file(site: Site) -> None:
