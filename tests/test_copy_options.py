@@ -99,7 +99,7 @@ def test_index_only_copies_the_list_and_nothing_of_it(folder: Path) -> None:
         (["--platform", "linux/amd64", "--all"], "--platform"),
         (["--multi-arch", "some"], "index-only"),
         (["--strip-removed-platforms"], "list of platforms"),
-        (["--sign-by", "me"], "--sign-by"),
+        (["--sign-by", "me"], "--sign-identity"),
         (["--sign-passphrase-file", "me"], "--sign-passphrase-file"),
         (["--sign-identity", "me"], "--sign-identity"),
         (["--encryption-key", "jwe:key"], "key file key"),
@@ -113,7 +113,7 @@ def test_index_only_copies_the_list_and_nothing_of_it(folder: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_not_built_or_contradicts_itself_is_an_error_and_writes_nothing(
+def test_what_contradicts_itself_or_lacks_its_counterpart_is_an_error_and_writes_nothing(
     folder: Path, words: list[str], said: str
 ) -> None:
     before = tree(folder)
