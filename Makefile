@@ -3,6 +3,9 @@
 VENV := .venv
 PYTHON := python3
 
+# Where Python is told to keep nothing compiled, each of the thousands of commands of the tests compiles the product.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test check acceptance faults-report demo bench man clean
 
 # What CI runs: style, types, every test.

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from support.command import tree
+from support.forking import load
 from support.stepping import fail, forked, kill
-from support.zygote import load
 
 
 def leftovers(work: Path) -> list[str]:

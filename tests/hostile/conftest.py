@@ -1,4 +1,4 @@
-"""The fixtures of these tests: one forking process a worker, one world a test."""
+"""The fixtures of these tests: who forks commands, once a worker, one world a test."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,15 +9,14 @@ import pytest
 from support.hostile import Reply, Seen
 from support.hostile_place import Place
 from support.hostile_world import World, world
-from support.zygote import Zygote, zygote
+from support.zygote import Zygote
 
 Build = Callable[[Callable[[Seen], Reply]], World]
 
 
 @pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with zygote(tmp_path_factory.mktemp("home")) as found:
-        yield found
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Zygote:
+    return Zygote(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The real command in a process of its own."""
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -9,11 +10,14 @@ import time
 from pathlib import Path
 
 from support.figures import FULL
+from support.zygote import forks
 
 _ROOT = Path(__file__).resolve().parents[1] / "path"
 _PATIENCE = 600 if FULL or "TRANSSHIP_IMAGES" in os.environ else 60
 """Seconds after which a command hangs: the acceptance tests' own images are large."""
 ARGUMENTS = [sys.executable, "-m", "transship.pipeline.cli.main"]
+"""Starts the command; a test may put something else in its place."""
+_OWN = ARGUMENTS
 
 
 def environment() -> dict[str, str]:
@@ -35,10 +39,18 @@ def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command in ``folder`` to its end."""
-    process = begin(folder, *words)
-    out, err = process.communicate(timeout=_PATIENCE)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
+    """Run the command in ``folder`` to its end; it is forked from a process that has loaded it, or begun anew."""
+    if ARGUMENTS is not _OWN:
+        process = begin(folder, *words)
+        out, err = process.communicate(timeout=_PATIENCE)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+    done = forks().run(folder, words, environment(), _PATIENCE)
+    assert not done.hung, f"{words} took over {_PATIENCE} s and was killed: {done.err!r}"
+    return subprocess.CompletedProcess(words, done.code, _text(done.out), _text(done.err))
+
+
+def _text(raw: bytes) -> str:
+    return io.TextIOWrapper(io.BytesIO(raw), "utf-8").read()
 
 
 def await_lock(process: "subprocess.Popen[str]", run: Path) -> bool:
