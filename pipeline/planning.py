@@ -57,19 +57,10 @@ def _signing(job: Job) -> str:
     words = job.signing
     if words == NOTHING:
         return ""
-    from transship.pipeline.trust.signing import GpgSigner, Signer, SqSigner, signing_name, to_text  # noqa: PLC0415
-    from transship.pipeline.trust.sigstore.session import SigstoreFile, SigstoreKey  # noqa: PLC0415
+    from transship.pipeline.trust.signing import signers, signing_name, to_text  # noqa: PLC0415 - few batches sign
 
-    signers: list[Signer] = []
-    if words.by:
-        signers.append(GpgSigner(words.by, words.passphrase_file))
-    if words.sq:
-        signers.append(SqSigner(words.sq, words.passphrase_file))
-    if words.sigstore_key:
-        signers.append(SigstoreKey(words.sigstore_key, words.passphrase_file))
-    if words.sigstore:
-        signers.append(SigstoreFile(words.sigstore))
-    for destination in job.destinations if signers else ():
+    found = signers(words.by, words.sq, words.sigstore, words.sigstore_key, words.passphrase_file)
+    for destination in job.destinations if found else ():
         transport = _place(destination)[0]
         if transport not in KEEPING:
             raise UsageError(
@@ -77,7 +68,7 @@ def _signing(job: Job) -> str:
                 advice=f"say signing: on images that go to {' and '.join(KEEPING)}: alone",
             )
         signing_name(words.identity, destination.reference)
-    return to_text(Wish(Signing(tuple(signers), words.identity), words.remove))
+    return to_text(Wish(Signing(found, words.identity), words.remove))
 
 
 def _platforms(job: Job) -> Platforms:

@@ -122,7 +122,7 @@ def test_a_wrong_key_fails_its_image_alone(folder: Path, key_folder: KeyFolder) 
         ({"encrypt": ["provider:x"]}, "key providers are not built"),
         ({"encrypt": ["jwe:rsa.pub"], "decrypt": ["rsa.pem"]}, "either encrypted or decrypted"),
         ({"encrypt-layers": [0]}, "goes with encrypt"),
-        ({"encrypt": ["jwe:none.pub"]}, "none.pub: No such file"),
+        ({"encrypt": ["jwe:none.pub"]}, "none.pub: cannot be read: No such file"),
         ({"decrypt": ["locked.pem"]}, "it needs a passphrase"),
         ({"decrypt": ["rsa.pem:planted-5523"]}, "a passphrase never stands in a batch file"),
         ({"decrypt": ["rsa.pem:pass=planted-5523"]}, "a passphrase never stands in a batch file"),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from transship.pipeline.manifest.views import Manifest
     from transship.pipeline.trust.guard import Guard
     from transship.pipeline.trust.policy import Enforcer
-    from transship.pipeline.trust.signing import Signer
     from transship.pipeline.trust.sigstore.session import Session
 
 
@@ -225,7 +224,11 @@ def signing(options: argparse.Namespace) -> Signing:
         )
     if not any(asked) and not options.sign_by_sigstore:
         return Signing((), identity)
-    return Signing(_signers(options), identity, session())
+    from transship.pipeline.trust.signing import signers  # noqa: PLC0415 - loads what starts programs
+
+    by, sq, key = asked
+    chosen = signers(by, sq, options.sign_by_sigstore, key, options.sign_passphrase_file)
+    return Signing(chosen, identity, session())
 
 
 def session() -> "Session":
@@ -234,19 +237,3 @@ def session() -> "Session":
     from transship.pipeline.trust.sigstore.session import Session  # noqa: PLC0415
 
     return Session(os.environ, lambda key: passphrase(key, "", "a file that holds it"))
-
-
-def _signers(options: argparse.Namespace) -> "tuple[Signer, ...]":
-    from transship.pipeline.trust.signing import GpgSigner, SqSigner  # noqa: PLC0415 - loads what starts programs
-    from transship.pipeline.trust.sigstore.session import SigstoreFile, SigstoreKey  # noqa: PLC0415
-
-    found: list[Signer] = []
-    if options.sign_by:
-        found.append(GpgSigner(options.sign_by, options.sign_passphrase_file))
-    if options.sign_by_sq_fingerprint:
-        found.append(SqSigner(options.sign_by_sq_fingerprint, options.sign_passphrase_file))
-    if options.sign_by_sigstore:
-        found.append(SigstoreFile(options.sign_by_sigstore))
-    if options.sign_by_sigstore_private_key:
-        found.append(SigstoreKey(options.sign_by_sigstore_private_key, options.sign_passphrase_file))
-    return tuple(found)

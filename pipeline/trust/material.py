@@ -1,13 +1,15 @@
-"""Keys and certificates that a policy names, read."""
+"""Files of keys, certificates, passphrases and signatures, read within bounds; no message says what stands in them."""
 
-from pathlib import Path
+import os
 from typing import Final
 
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.trust.requirements import Keys
 
 MAX_MATERIAL: Final = 4 << 20
 """Bytes of one file of keys."""
+PEM: Final = b"-----BEGIN "
+"""How a key or a certificate in PEM begins."""
 
 
 def read(keys: Keys, what: str) -> tuple[bytes, ...]:
@@ -22,12 +24,32 @@ def read(keys: Keys, what: str) -> tuple[bytes, ...]:
 def read_file(path: str, what: str) -> bytes:
     """Return the bytes of one file; raises as `read`."""
     try:
-        with Path(path).open("rb") as stream:
-            raw = stream.read(MAX_MATERIAL + 1)
-    except OSError as error:
-        raise UsageError(f"{what}: {path}: cannot be read: {error.strerror}") from error
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            raw = read_all(handle, MAX_MATERIAL)
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file name"
+        raise UsageError(f"{what}: {shown(path)}: cannot be read: {why}") from error
     if len(raw) > MAX_MATERIAL:
-        raise UsageError(f"{what}: {path}: over the limit of {MAX_MATERIAL} bytes")
+        raise UsageError(f"{what}: {shown(path)}: over the limit of {MAX_MATERIAL} bytes")
+    return raw
+
+
+def read_all(handle: int, limit: int) -> bytes:
+    """Return what an open file holds from here on, at most one byte more than ``limit``; raises `OSError`."""
+    raw = b""
+    while len(raw) <= limit and (data := os.read(handle, limit + 1 - len(raw))):
+        raw += data
+    return raw
+
+
+def read_key(path: str) -> bytes:
+    """Return the bytes of a key file that an option names; raises as `read`, and where it is empty."""
+    raw = read_file(path, "key file")
+    if not raw:
+        raise UsageError(f"key file: {shown(path)}: empty")
     return raw
 
 

@@ -52,14 +52,34 @@ _KINDS: Final[dict[type[Signer], str]] = {
 """What a plan calls each; all have what names the key, and the file of its passphrase."""
 
 
+def signers(
+    by: str = "", sq: str = "", sigstore: str = "", sigstore_key: str = "", passphrase_file: str = ""
+) -> tuple[Signer, ...]:
+    """Return who signs by the words of a user, empty where he says nothing of one; in the order of these words.
+
+    ``by`` and ``sq`` name keys of GnuPG's and Sequoia's, ``sigstore`` is a sigstore signing parameter file,
+    ``sigstore_key`` the file of a private key; ``passphrase_file`` is for whichever key needs one.
+    """
+    made: list[Signer] = []
+    if by:
+        made.append(GpgSigner(by, passphrase_file))
+    if sq:
+        made.append(SqSigner(sq, passphrase_file))
+    if sigstore:
+        made.append(SigstoreFile(sigstore))
+    if sigstore_key:
+        made.append(SigstoreKey(sigstore_key, passphrase_file))
+    return tuple(made)
+
+
 def to_text(wish: Wish) -> str:
     """Return a wish as a plan has it: JSON, empty for none."""
     if wish == Wish():
         return ""
-    signers: list[Json] = [
+    listed: list[Json] = [
         {"kind": _KINDS[type(one)], "key": one[0], "passphrase-file": one[1]} for one in wish.signing.signers
     ]
-    made: Object = {"by": signers, "identity": wish.signing.identity, "remove": wish.remove}
+    made: Object = {"by": listed, "identity": wish.signing.identity, "remove": wish.remove}
     return dump(made).decode()
 
 
@@ -69,12 +89,12 @@ def from_text(text: str) -> Wish:
         return Wish()
     said = load(text.encode(), "plan")
     listed = said["by"]
-    signers: list[Signer] = []
+    found: list[Signer] = []
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict):
             make = next(kind for kind, name in _KINDS.items() if name == one["kind"])
-            signers.append(make(str(one["key"]), str(one["passphrase-file"])))
-    return Wish(Signing(tuple(signers), str(said["identity"])), said["remove"] is True)
+            found.append(make(str(one["key"]), str(one["passphrase-file"])))
+    return Wish(Signing(tuple(found), str(said["identity"])), said["remove"] is True)
 
 
 def says(signer: Signer, session: Session | None) -> str:

@@ -16,8 +16,8 @@ from jwcrypto.common import JWException
 
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.trust.encryption import jwe, pgp, pkcs7
-from transship.pipeline.trust.encryption.key_file import PEM, read_all, read_key
 from transship.pipeline.trust.encryption.spelling import parse_secret
+from transship.pipeline.trust.material import PEM, read_all, read_key
 
 _MAX_PASSPHRASE: Final = 4096
 _FORMS: Final = "give it as FILE:file=PASSFILE, FILE:fd=NUMBER or FILE:pass=PASSPHRASE"

@@ -14,8 +14,8 @@ from jwcrypto.common import JWException
 
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.trust.encryption import jwe, pgp, pkcs7
-from transship.pipeline.trust.encryption.key_file import PEM, read_key
 from transship.pipeline.trust.encryption.spelling import parse_recipient
+from transship.pipeline.trust.material import PEM, read_key
 
 
 class Recipients(NamedTuple):
