@@ -1,10 +1,12 @@
 """A proxy before a real registry that counts bytes and breaks what its rules say, read anew at each request."""
 
 import contextlib
+import fcntl
 import http.client
 import re
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +14,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-from support.figures import FULL
 from support.listening import listening
 
 _PIECE = 64 << 10
@@ -251,8 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.recv(1)
 
     def reset(self) -> None:
-        # What is still on its way out would be dropped with the connection: let it arrive.
-        time.sleep(0.1 if FULL else 0.02)
+        # What is still on its way out would be dropped with the connection: let it arrive, if anybody reads.
+        deadline = time.monotonic() + 5
+        while _unsent(self.connection) and time.monotonic() < deadline:
+            time.sleep(0.001)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.finish_here()
 
@@ -265,6 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
+
+
+def _unsent(connection: socket.socket) -> int:
+    """Return how many bytes the other side's system has not yet acknowledged."""
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 def _grown(content_range: str, by: int) -> str:
