@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ARGUMENTS, environment
+from support.command import command
 from support.images import make_image, make_layer, write_layout
 from support.registry_server import RegistryServer, push_image
 from transship.pipeline.cli.run import workers
@@ -15,15 +15,7 @@ IMAGES = 40
 
 def limited(files: int, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run the command where a process may have that many open files, and no more if it asks."""
-    return subprocess.run(
-        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *ARGUMENTS, *words],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command(folder, *words, under=["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"])
 
 
 @pytest.mark.parametrize(("files", "processes"), [(64, "1"), (96, "2")])

@@ -43,15 +43,7 @@ def traced(site: Path, *words: str) -> str:
     """Run the command with each program that it starts noted; return that with all that was printed."""
     log = site.parent / "started"
     watch = ["strace", "-f", "-e", "trace=execve", "-s", "100000", "-v", "-o", str(log)]
-    done = subprocess.run(
-        [*watch, *ARGUMENTS, *words],
-        cwd=site,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = command(site, *words, under=watch)
     started = log.read_text()
     assert "execve(" in started
     return f"{done.returncode}\n{done.stdout}{done.stderr}{started}"

@@ -1,64 +1,20 @@
 """Which policy counts, which commands ask it, and with which key is signed: what must not be passed by unseen."""
 
-import json
 import pwd
-import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from support.command import command
-from support.images import make_image, make_multi
 from support.keys import Keys
-from support.serving import write_directory
+from support.signing_site import NAME, Site, signing_site
 from transship.pipeline.registry.config_files import policy_file
-
-NAME = "registry.example/app:v1"
-
-
-class Site(NamedTuple):
-    """A folder with images, one of them an index, and keys."""
-
-    folder: Path
-    keys: Keys
-
-    def policy(self) -> str:
-        """Write a policy by which all images are signed; return its file."""
-        requirement = {
-            "type": "signedBy",
-            "keyType": "GPGKeys",
-            "keyPath": str(self.keys.file("good")),
-            "signedIdentity": {"type": "exactReference", "dockerReference": NAME},
-        }
-        path = self.folder / "policy.json"
-        path.write_text(json.dumps({"default": [requirement]}))
-        return str(path)
-
-    def done(self, *words: str) -> str:
-        made = command(self.folder, *words)
-        assert made.returncode == 0, made.stderr
-        return made.stdout + made.stderr
-
-    def refused(self, *words: str) -> str:
-        made = command(self.folder, *words)
-        assert made.returncode == 1, made.stderr
-        return made.stderr
-
-    def refused_by_skopeo(self, *words: str) -> str:
-        words = ("skopeo", *words)
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 1, done.stderr
-        return done.stderr
 
 
 @pytest.fixture
 def site(tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("GNUPGHOME", str(openpgp.home))
     monkeypatch.setenv("HOME", str(tmp_path))
-    write_directory(tmp_path / "one", make_image("places one"))
-    write_directory(tmp_path / "many", make_multi("places many"))
-    return Site(tmp_path, openpgp)
+    return signing_site(tmp_path, openpgp)
 
 
 def test_a_policy_is_found_where_skopeo_finds_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +53,8 @@ def test_layers_are_read_of_no_image_that_the_policy_refuses(site: Site) -> None
     by = ("--all", "--sign-by", site.keys["good"], "--sign-identity", NAME)
     for image in ("one", "many"):
         site.done("copy", *by, f"dir:{image}", f"dir:signed-{image}")
-        policy = ("--policy", site.policy(), "layers")
-        assert "a signature is required" in site.refused(*policy, f"dir:{image}")
+        policy = ("--policy", site.policy(identity=NAME), "layers")
+        assert "a signature is required" in site.refused(*policy, f"dir:{image}", lines=2)
         assert not list(site.folder.glob("layers-*"))
         site.done(*policy, f"dir:signed-{image}")
         [made] = site.folder.glob("layers-*")
@@ -115,4 +71,4 @@ def test_a_name_that_several_keys_have_signs_nothing(site: Site) -> None:
     assert not (site.folder / "a").exists()
     for name in ("good@example.com", f"0x{site.keys['good']}", site.keys["good"].lower()[-16:]):
         site.done(*words, name, "dir:one", "dir:a")
-        assert site.keys["good"] in site.done("--policy", site.policy(), "copy", "dir:a", "dir:b")
+        assert site.keys["good"] in site.done("--policy", site.policy(identity=NAME), "copy", "dir:a", "dir:b")

@@ -4,72 +4,24 @@ import functools
 import http.server
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from support.command import command, tree
+from support.command import tree
 from support.engines import tool
-from support.images import make_image, make_multi
 from support.keys import PASSPHRASE, Keys
 from support.listening import listening
 from support.registry_server import RegistryServer
-from support.serving import write_directory
-
-NAME = "registry.example/app:v1"
-
-
-class Site(NamedTuple):
-    """A folder where both tools work, with the keys, policies and images that they need."""
-
-    folder: Path
-    keys: Keys
-
-    def policy(self, key: str = "good", identity: str = "") -> str:
-        """Write a policy by which all images are signed by ``key``; return its file."""
-        requirement: dict[str, object] = {
-            "type": "signedBy",
-            "keyType": "GPGKeys",
-            "keyPath": str(self.keys.file(key)),
-        }
-        if identity:
-            requirement["signedIdentity"] = {"type": "exactReference", "dockerReference": identity}
-        path = self.folder / f"policy-{key}-{identity.replace('/', '-')}.json"
-        path.write_text(json.dumps({"default": [requirement]}))
-        return str(path)
-
-    def ours(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return command(self.folder, *words)
-
-    def done(self, *words: str) -> str:
-        made = self.ours(*words)
-        assert made.returncode == 0, made.stderr
-        return made.stdout + made.stderr
-
-    def refused(self, *words: str) -> str:
-        made = self.ours(*words)
-        assert made.returncode == 1, made.stderr
-        assert made.stderr.count("\n") == 1, made.stderr
-        return made.stderr
-
-    def theirs(self, *words: str) -> str:
-        done = subprocess.run(
-            ["skopeo", *words], cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+from support.signing_site import NAME, Site, signing_site
 
 
 @pytest.fixture
 def site(tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("GNUPGHOME", str(openpgp.home))
     monkeypatch.setenv("HOME", str(tmp_path))
-    write_directory(tmp_path / "one", make_image("signed one"))
-    write_directory(tmp_path / "many", make_multi("signed many"))
-    return Site(tmp_path, openpgp)
+    return signing_site(tmp_path, openpgp)
 
 
 def signatures(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ARGUMENTS, environment
+from support.command import ARGUMENTS, command, environment
 from support.images import make_image, write_layout
 from support.serving import write_docker_archive
 
@@ -46,14 +46,11 @@ def ended(
     folder: Path, words: tuple[str, ...], kind: str, stream: str = "stdout"
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command with one stream that cannot be written; nothing of it is left but what it made."""
-    arguments = [*ARGUMENTS, *words]
     if kind == "closed":
         closing = {"stdout": ">&-", "stderr": "2>&-"}[stream]
-        arguments = ["sh", "-c", f'exec "$@" {closing}', "sh", *arguments]
-        done = subprocess.run(
-            arguments, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
-        )
+        done = command(folder, *words, under=["sh", "-c", f'exec "$@" {closing}', "sh"])
     else:
+        arguments = [*ARGUMENTS, *words]
         with unwritable(kind) as handle:
             streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: handle}
             done = subprocess.run(
@@ -90,9 +87,7 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_1(folder, tmp_path, 
 
 def test_a_run_whose_last_line_cannot_be_written_is_done_all_the_same(folder, tmp_path):
     assert ended(folder, run_words(tmp_path), "gone").returncode == 1
-    again = subprocess.run(
-        [*ARGUMENTS, *run_words(tmp_path)], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    again = command(folder, *run_words(tmp_path))
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.startswith("1 images verified")
 

@@ -2,8 +2,6 @@
 
 import json
 import random
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.command import begin, command, tree
+from support.command import killed as command_killed
 from support.fault_job import IN_FLIGHT, LARGE, QUICK, RUN, leftovers, noise, write_batch
 from support.fault_proxy import FaultProxy, Rule, faulty
 from support.figures import FULL, figure, megabytes
@@ -62,16 +61,8 @@ def batch(work: Path, proxy: FaultProxy, to: list[str], target: RegistryServer |
 def killed(work: Path, proxy: FaultProxy, growth: int) -> int | None:
     """Run, and kill once ``growth`` bytes more were sent; return how many blobs were under way, None if it ended."""
     before, begun = proxy.down, len(proxy.blobs)
-    process = begin(work, *RUN)
-    try:
-        while process.poll() is None and proxy.down < before + growth:
-            time.sleep(0.0005)
-    finally:
-        process.kill()
-        _, said = process.communicate()
-    if process.returncode == 0:
+    if not command_killed(begin(work, *RUN), lambda: proxy.down >= before + growth):
         return None
-    assert process.returncode == -signal.SIGKILL, said
     # What came of a blob lies in the store, whole or half: the rest of what was asked for was on its way.
     whole = sum(1 for _ in work.glob("runs/batch/blobs/sha256/*"))
     return max(1, len(list(work.glob("runs/batch/ingest/sha256-*"))), len(proxy.blobs) - begun - whole)

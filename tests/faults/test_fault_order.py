@@ -6,13 +6,12 @@ Data is synced, renamed, its folder synced, and only then a checkpoint says so.
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.command import ARGUMENTS, command, environment, tree
+from support.command import command, tree
 from support.fault_job import RUN, leftovers
 from support.figures import FULL, figure
 from support.images import make_image, write_layout
@@ -110,8 +109,8 @@ def test_23_data_then_its_name_then_the_folder_then_the_checkpoint_reach_the_dis
     write_layout(tmp_path / "source", {"v1": make_image("order", layers=2, layer_size=20_000)})
     (tmp_path / "out").mkdir()
     (tmp_path / "batch.yaml").write_text(json.dumps({"version": 1, "images": [{"from": "oci:source:v1", "to": [to]}]}))
-    words = ["strace", "-f", "-y", "-qq", "-s", "0", "-o", "log", "-e", f"trace={CALLS}", *ARGUMENTS, *RUN]
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    words = ["strace", "-f", "-y", "-qq", "-s", "0", "-o", "log", "-e", f"trace={CALLS}"]
+    done = command(tmp_path, *RUN, under=words)
     assert done.returncode == 0, done.stderr
 
     disk, wrong, marks = Disk(tmp_path), list[str](), list[str]()
@@ -152,8 +151,8 @@ def test_29_an_fsync_that_fails_is_an_error_and_the_same_command_heals(tmp_path:
         (work / "out").mkdir(parents=True)
         (work / "batch.yaml").write_text(json.dumps({"version": 1, "images": [{"from": "oci:../source:v1", "to": to}]}))
         inject = ["-e", f"inject=fsync:error=EIO:when={k}"] if k else []
-        words = ["strace", "-f", "-qq", "-o", "log", "-e", "trace=fsync", *inject, *ARGUMENTS, *RUN, "--workers", "1"]
-        done = subprocess.run(words, cwd=work, env=environment(), capture_output=True, text=True, check=False)
+        words = ["strace", "-f", "-qq", "-o", "log", "-e", "trace=fsync", *inject]
+        done = command(work, *RUN, "--workers", "1", under=words)
         if k and "(INJECTED)" not in (work / "log").read_text():
             break
         met += k > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ARGUMENTS, command, environment, tree
+from support.command import command, tree
 from support.fault_job import RUN, leftovers
 from support.figures import FULL, figure
 from support.images import make_image, write_layout
@@ -62,10 +62,7 @@ def test_29_a_write_that_fails_is_one_clear_line_and_the_same_command_heals(tmp_
         (work / "batch.yaml").write_text(json.dumps({"version": 1, "images": listed}))
         inject = ["-e", f"inject={CALLS}:error={name}:when={k}"] if k else []
         words = ["strace", "-f", "-y", "-qq", "-s", "0", "-o", "log", "-e", f"trace={CALLS}", *inject]
-        done = subprocess.run(
-            [*words, *ARGUMENTS, *RUN, "--workers", "1"],
-            cwd=work, env=environment(), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        done = command(work, *RUN, "--workers", "1", under=words)
         hits = list(hit(work / "log"))
         if k and not hits:
             break

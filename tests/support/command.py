@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from support.figures import FULL
@@ -38,8 +39,16 @@ def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command in ``folder`` to its end; it is forked from a process that has loaded it, or begun anew."""
+def command(folder: Path, *words: str, under: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+    """Run the command in ``folder`` to its end, begun by the words ``under`` where there are any.
+
+    Else it is forked from a process that has loaded it.
+    """
+    if under:
+        arguments = [*under, *ARGUMENTS, *words]
+        return subprocess.run(
+            arguments, cwd=folder, env=environment(), capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
     if ARGUMENTS is not _OWN:
         process = begin(folder, *words)
         out, err = process.communicate(timeout=_PATIENCE)
@@ -51,6 +60,21 @@ def command(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def _text(raw: bytes) -> str:
     return io.TextIOWrapper(io.BytesIO(raw), "utf-8").read()
+
+
+def killed(process: "subprocess.Popen[str]", reached: Callable[[], bool]) -> bool:
+    """Kill ``process`` once ``reached``; say whether that came before its end, which is to be a good one.
+
+    By what was reached, not by time, which says nothing on a machine of another speed.
+    """
+    try:
+        while process.poll() is None and not reached():
+            time.sleep(0.0005)
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), said
+    return process.returncode != 0
 
 
 def await_lock(process: "subprocess.Popen[str]", run: Path) -> bool:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from support.listening import listening
 from transship.pipeline.digest import Digest
 from transship.pipeline.signature import SigstoreSignature
 from transship.pipeline.trust.sigstore import keys
@@ -248,12 +248,6 @@ def serving(servers: Servers) -> Iterator[Servers]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("localhost", 0), Handler) as server:
-        servers.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield servers
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(server := ThreadingHTTPServer(("localhost", 0), Handler)):
+        servers.port = server.server_port
+        yield servers
