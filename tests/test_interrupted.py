@@ -20,7 +20,7 @@ from support.registry_server import RegistryServer, running
 
 # `make acceptance` sets them, for 20 kills of a run of 20 images of some 40 MB.
 IMAGES = int(os.environ.get("TRANSSHIP_IMAGES", "6"))
-BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "12")) << 20
+BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "6")) << 20
 OWN = int(os.environ.get("TRANSSHIP_OWN_MIB", "0")) << 20
 UNIQUE = BASE + IMAGES * OWN
 RUN = ("run", "batch.yaml", "--progress", "none")

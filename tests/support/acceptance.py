@@ -16,7 +16,7 @@ from support.engines import timed, tool
 from support.images import OCI_MANIFEST
 
 COUNT = int(os.environ.get("TRANSSHIP_IMAGES", "5"))
-BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "4")) << 20
+BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "1")) << 20
 OWN = int(os.environ.get("TRANSSHIP_OWN_MIB", "0")) << 20
 PATIENCE = 300 + COUNT * (BASE + OWN >> 20)
 """Seconds after which a test hangs."""
