@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import write_durably
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import ContentError
 
 _SEAL: Final = "blobs.seal"

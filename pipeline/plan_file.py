@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from transship import schemas
-from transship.pipeline.disk import write_durably
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import Plan
 

@@ -8,38 +8,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final
 
-from transship.pipeline.digest import Digest, Hasher
-from transship.pipeline.disk import (
-    at_disk,
-    claim,
-    disk_error,
-    open_locked,
-    scratch_beside,
-    sweep,
-    sync_directory,
-    sync_or_drop,
-    write_all,
-    write_durably,
-)
+from transship.pipeline.digest import Digest
+from transship.pipeline.disk import at_disk, disk_error, sync_directory, sync_or_drop
 from transship.pipeline.doubts import Doubts
-from transship.pipeline.errors import ContentError, InterruptError, NotFoundError, TransientError
+from transship.pipeline.durable import claim, open_locked, scratch_beside, sweep, write_durably
+from transship.pipeline.errors import ContentError, InterruptError, NotFoundError
+from transship.pipeline.ingest import Ingest, OnBytes, OpenAt
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.media_types import SCHEMA1, MediaType
-from transship.pipeline.pull import cut_short
-from transship.pipeline.transport import PROGRESS, FileBlob, RangeRefusedError
+from transship.pipeline.transport import FileBlob
 
-OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
-OnBytes: TypeAlias = Callable[[int], None]
-
-_CHUNK: Final = 1 << 20
-_WRITE_BACK: Final = 8 << 20
-"""Bytes after which the disk is told to begin writing, so that the fsync at the end finds little left."""
-_TRIES_WITHOUT_PROGRESS: Final = 5
 _LOCK_POLL: Final = 0.02
 _MODE: Final = 0o444
 _RECENT_COUNT: Final = 256
@@ -60,16 +43,16 @@ class Store:
         self.root = root
         self.durable = durable
         self._blobs = str(root / "blobs")
-        self._ingest = root / "ingest"
-        self._partial = str(self._ingest)
+        self._incoming = root / "ingest"
+        self._partial = str(self._incoming)
         self.cancelled = threading.Event()
         """Once set, every ingest in this process ends at its next piece, keeping what it has."""
         self.doubts = Doubts()
         self._recent: dict[Digest, bytes] = {}
         with at_disk(root):
-            for directory in (root / "blobs" / "sha256", self._ingest):
+            for directory in (root / "blobs" / "sha256", self._incoming):
                 directory.mkdir(parents=True, exist_ok=True)
-        sweep(self._ingest / "derived")
+        sweep(self._incoming / "derived")
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob of ``digest`` is or would be."""
@@ -161,16 +144,26 @@ class Store:
             handle = self._claimed(wanted)
             if handle is not None:
                 try:
-                    return _Ingest(self, wanted, handle, open_at, on_bytes).run()
+                    return self._ingest_into(handle, wanted, open_at, on_bytes)
                 finally:
                     os.close(handle)
             self.check_cancelled()
             time.sleep(_LOCK_POLL)
         return False
 
+    def _ingest_into(self, handle: int, wanted: Descriptor, open_at: OpenAt, on_bytes: OnBytes) -> bool:
+        def heard(count: int) -> None:
+            on_bytes(count)
+            self.check_cancelled()
+
+        path = self.partial_path(wanted.digest)
+        read = Ingest(wanted, handle, path, open_at, heard, write_back=self.durable).run()
+        self._publish(wanted, handle)
+        return read
+
     def derive(self, media_type: MediaType, make: Callable[[Callable[[bytes], object]], Digest]) -> Descriptor:
         """Add a blob made here: ``make(write)`` writes it and returns its digest; idempotent."""
-        scratch = scratch_beside(self._ingest / "derived")
+        scratch = scratch_beside(self._incoming / "derived")
         try:
             with at_disk(scratch), scratch.open("xb") as stream:
                 claim(stream.fileno())
@@ -231,7 +224,7 @@ class Store:
             return None
         return handle
 
-    def publish(self, wanted: Descriptor, handle: int) -> None:
+    def _publish(self, wanted: Descriptor, handle: int) -> None:
         """Rename a partial file, verified by its ingest, to its final name; its data is durable first."""
         final = self._final(wanted.digest)
         try:
@@ -243,108 +236,3 @@ class Store:
             os.rename(self.partial_path(wanted.digest), final)
         except OSError as error:
             raise disk_error(final, error) from error
-
-
-class _Ingest:
-    """One locked attempt at one blob: resume, retry while there is progress, verify, publish."""
-
-    def __init__(self, store: Store, wanted: Descriptor, handle: int, open_at: OpenAt, on_bytes: OnBytes) -> None:
-        self._store = store
-        self._path = store.partial_path(wanted.digest)
-        self._wanted = wanted
-        self._handle = handle
-        self._open_at = open_at
-        self._on_bytes = on_bytes
-        self._hasher: Hasher = wanted.digest.hasher()
-        self._offset = 0
-        self._begun = 0
-
-    def run(self) -> bool:
-        self._resume()
-        read = self._offset < self._wanted.size
-        try:
-            self._complete()
-        except ContentError:
-            # A partial blob of an earlier run may itself be what is wrong; one clean try settles it.
-            self._restart()
-            try:
-                self._complete()
-            except ContentError:
-                self._restart()
-                raise
-        self._store.publish(self._wanted, self._handle)
-        return read
-
-    def _complete(self) -> None:
-        failures, reached = 0, self._offset
-        while self._offset < self._wanted.size or self._wanted.size == 0:
-            try:
-                self._pull()
-                break
-            except RangeRefusedError:
-                # From byte 0 again and again would never end against a medium that also breaks off.
-                failures += 1
-                if failures >= _TRIES_WITHOUT_PROGRESS:
-                    raise
-                self._restart()
-            except TransientError:
-                failures += 1
-                if self._offset >= reached + PROGRESS:
-                    failures, reached = 0, self._offset
-                if failures >= _TRIES_WITHOUT_PROGRESS:
-                    raise
-                time.sleep(0.05 * 2**failures if failures else 0.0)
-        self._verify()
-
-    def _pull(self) -> None:
-        with self._open_at(self._offset) as stream:
-            while data := stream.read(min(_CHUNK, self._wanted.size - self._offset + 1)):
-                if self._offset + len(data) > self._wanted.size:
-                    raise ContentError(f"blob {self._wanted.digest}: longer than the {self._wanted.size} bytes it says")
-                self._append(data)
-        if self._offset < self._wanted.size:
-            raise cut_short(self._wanted, self._offset)
-
-    def _append(self, data: bytes) -> None:
-        try:
-            write_all(self._handle, data)
-        except OSError as error:
-            raise disk_error(self._path, error) from error
-        self._hasher.update(data)
-        self._offset += len(data)
-        fresh = self._offset - self._begun
-        if fresh >= _WRITE_BACK and self._store.durable:
-            # Linux begins to write what is dirty there and waits for none of it; the pages stay until they are clean.
-            with suppress(OSError):
-                os.posix_fadvise(self._handle, self._begun, fresh, os.POSIX_FADV_DONTNEED)
-            self._begun = self._offset
-        self._on_bytes(len(data))
-        self._store.check_cancelled()
-
-    def _verify(self) -> None:
-        actual = self._hasher.hexdigest()
-        if actual != self._wanted.digest.hex:
-            algorithm = self._wanted.digest.algorithm
-            raise ContentError(
-                f"blob digest does not match: expected {self._wanted.digest}, got {algorithm}:{actual}",
-                advice="the source holds or sends damaged bytes",
-            )
-
-    def _resume(self) -> None:
-        """Hash what an earlier ingest left; the disk may have lost its tail, never the order of bytes."""
-        size = os.fstat(self._handle).st_size
-        if not size:
-            return
-        if size > self._wanted.size:
-            self._restart()
-        while data := os.read(self._handle, _CHUNK):
-            self._hasher.update(data)
-            self._offset += len(data)
-        self._begun = self._offset
-
-    def _restart(self) -> None:
-        with suppress(OSError):
-            os.ftruncate(self._handle, 0)
-        os.lseek(self._handle, 0, os.SEEK_SET)
-        self._hasher = self._wanted.digest.hasher()
-        self._offset = self._begun = 0

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from transship.pipeline.disk import sweep_folder
 from transship.pipeline.doubts import Doubts
+from transship.pipeline.durable import sweep_folder
 from transship.pipeline.errors import Error
 from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store

@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from luigi.task import Task
 
-from transship.pipeline.disk import sweep_folder, write_durably
 from transship.pipeline.doubts import seal
+from transship.pipeline.durable import sweep_folder, write_durably
 from transship.pipeline.errors import Error, TransportError
 from transship.pipeline.jobs import Delivery, ImageJob
 from transship.pipeline.manifest.document import Object

@@ -11,7 +11,7 @@ import pytest
 
 from support.conformance import put, tree
 from support.images import make_image
-from transship.pipeline import disk
+from transship.pipeline import disk, durable
 from transship.pipeline.errors import DeniedError, NotFoundError, TransportError
 from transship.pipeline.reference import PathReference
 from transship.pipeline.transports import exchange as exchange_module
@@ -26,11 +26,11 @@ def failing(number: int) -> Callable[..., int]:
     return fail
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_write_replaces_and_sets_the_mode(tmp_path: Path, durable: bool) -> None:
+@pytest.mark.parametrize("lasting", [True, False])
+def test_write_replaces_and_sets_the_mode(tmp_path: Path, lasting: bool) -> None:
     path = tmp_path / "file"
     for raw, mode in ((b"old", 0o644), (b"new" * 1000, 0o444), (b"", 0o600)):
-        disk.write_durably(path, raw, mode=mode, durable=durable)
+        durable.write_durably(path, raw, mode=mode, durable=lasting)
         assert path.read_bytes() == raw
         assert stat.S_IMODE(path.stat().st_mode) == mode
     assert list(tmp_path.iterdir()) == [path]
@@ -42,7 +42,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pyt
     path.write_bytes(b"old")
     monkeypatch.setattr(os, step, failing(errno.ENOSPC))
     with pytest.raises(TransportError, match=r"file: No space left on device; free some space"):
-        disk.write_durably(path, b"new")
+        durable.write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -53,13 +53,13 @@ def test_copy_where_links_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     source.write_bytes(b"x" * 3_000_000)
     source.chmod(0o444)
     monkeypatch.setattr(os, "link", failing(number))
-    disk.link_or_copy(source, target)
+    durable.link_or_copy(source, target)
     assert target.read_bytes() == source.read_bytes()
     assert target.stat().st_ino != source.stat().st_ino
     assert stat.S_IMODE(target.stat().st_mode) == 0o444
     monkeypatch.setattr(os, "copy_file_range", failing(errno.EXDEV))
     target.unlink()
-    disk.link_or_copy(source, target)
+    durable.link_or_copy(source, target)
     assert target.read_bytes() == source.read_bytes()
     assert sorted(tmp_path.iterdir()) == [source, target]
 
@@ -67,8 +67,8 @@ def test_copy_where_links_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_link_is_a_link_and_idempotent(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"x")
-    disk.link_or_copy(source, target)
-    disk.link_or_copy(source, target)
+    durable.link_or_copy(source, target)
+    durable.link_or_copy(source, target)
     assert target.stat().st_ino == source.stat().st_ino
     assert sorted(tmp_path.iterdir()) == [source, target]
 
@@ -80,7 +80,7 @@ def test_damaged_and_linked_targets_are_replaced(tmp_path: Path) -> None:
     for prepare in (lambda: target.write_bytes(b"cut"), lambda: target.symlink_to(elsewhere)):
         target.unlink(missing_ok=True)
         prepare()
-        disk.link_or_copy(source, target)
+        durable.link_or_copy(source, target)
         assert not target.is_symlink()
         assert target.read_bytes() == b"whole"
     assert elsewhere.read_bytes() == b"other"
@@ -113,29 +113,29 @@ def test_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool)
 
 def test_leftovers_of_the_killed_are_swept_and_those_of_the_living_not(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    dead, living = (disk.scratch_beside(path) for _ in range(2))
-    other = disk.scratch_beside(tmp_path / "another")
+    dead, living = (durable.scratch_beside(path) for _ in range(2))
+    other = durable.scratch_beside(tmp_path / "another")
     for scratch in (dead, living, other):
         scratch.mkdir()
         (scratch / "blob").touch()
     handle = os.open(living, os.O_RDONLY)
-    disk.claim(handle)
-    disk.sweep(path)
+    durable.claim(handle)
+    durable.sweep(path)
     os.close(handle)
     assert sorted(tmp_path.iterdir()) == sorted([living, other])
 
 
 def test_a_folder_is_swept_of_leftovers_of_any_name_and_of_nothing_else(tmp_path: Path) -> None:
     left, living, foreign = (
-        disk.scratch_beside(tmp_path / "a"),
-        disk.scratch_beside(tmp_path / "b"),
+        durable.scratch_beside(tmp_path / "a"),
+        durable.scratch_beside(tmp_path / "b"),
         tmp_path / ".c.partial",
     )
     for path in (left, living, foreign):
         path.touch()
     with living.open() as stream:
-        disk.claim(stream.fileno())
-        disk.sweep_folder(tmp_path)
+        durable.claim(stream.fileno())
+        durable.sweep_folder(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([living, foreign])
 
 

@@ -16,7 +16,7 @@ from support.images import make_base, make_image, write_layout
 from transship.pipeline.cli import copy as _loaded_before_the_forks  # noqa: F401
 from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import write_durably
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import ConflictError, ContentError, TransportError
 from transship.pipeline.manifest.media_types import OCI_MANIFEST
 from transship.pipeline.manifest.views import parse

@@ -59,7 +59,7 @@ MULTI = [Case(transport, COUNT - 1) for transport in INDEXES]
 by_name = pytest.mark.parametrize("case", SINGLE, ids=str)
 EACH = [case for number, case in enumerate(SINGLE) if number % COUNT == 0]
 """Every format and every image, where images are few: what is unpacked and run of the others differs in nothing."""
-by_each = pytest.mark.parametrize("case", EACH if COUNT == len(SUFFIX) + 1 else SINGLE, ids=str)
+by_each = pytest.mark.parametrize("case", EACH if len(SUFFIX) + 1 == COUNT else SINGLE, ids=str)
 
 
 def entry(case: Case, folder: Path) -> dict[str, object]:

@@ -19,7 +19,8 @@ from transship.pipeline.cli.trust_options import Trust, opened_trust
 from transship.pipeline.convert.shape import Shape, at_registry, bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import at_disk, scratch_folder
+from transship.pipeline.disk import at_disk
+from transship.pipeline.durable import scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
 from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.manifest.descriptor import Descriptor

@@ -8,7 +8,7 @@ from pathlib import Path
 from transship.pipeline.cli.folder import open_run
 from transship.pipeline.cli.progress import size
 from transship.pipeline.cli.rewriting import rewrite_files
-from transship.pipeline.disk import write_durably
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import LONGEST_LINE, UsageError, shown
 from transship.pipeline.report import Line, fold, report
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.disk import at_disk
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.report import Line
 from transship.pipeline.rewrite import rewrite

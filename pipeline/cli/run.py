@@ -59,7 +59,7 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
-    from transship.pipeline.disk import write_durably  # noqa: PLC0415
+    from transship.pipeline.durable import write_durably  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
     from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from transship.pipeline.cli.manifest_digest import read_manifest
-from transship.pipeline.disk import write_durably
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import UsageError, once_found
 from transship.pipeline.reference import named
 from transship.pipeline.signature import to_file

@@ -162,7 +162,7 @@ def _show(placed: "Sequence[tuple[sources.Image, Place]]", missed: Sequence[Erro
 
 def _run(request: _Request, missed: list[Error]) -> int:
     from transship.pipeline.cli.run import conclude  # noqa: PLC0415
-    from transship.pipeline.disk import write_durably  # noqa: PLC0415
+    from transship.pipeline.durable import write_durably  # noqa: PLC0415
     from transship.pipeline.manifest.document import dump  # noqa: PLC0415
     from transship.pipeline.plan_file import save_plan  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415

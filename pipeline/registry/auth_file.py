@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
-from transship.pipeline.disk import at_disk, write_durably
+from transship.pipeline.disk import at_disk
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import ConflictError, UsageError, shown
 from transship.pipeline.registry import helper
 from transship.pipeline.registry.credentials import HUB_NAMES, load_auth_file

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import at_disk, make_folder, write_durably
+from transship.pipeline.disk import at_disk, make_folder
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import ContentError, TransportError, UsageError, shown
 from transship.pipeline.lookaside import Signatures
 from transship.pipeline.manifest.document import load

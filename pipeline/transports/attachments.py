@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from transship.pipeline.digest import Digest, VerifyingReader
-from transship.pipeline.disk import at_disk, scratch_folder
+from transship.pipeline.disk import at_disk
+from transship.pipeline.durable import scratch_folder
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
 from transship.pipeline.manifest import views
 from transship.pipeline.manifest.descriptor import Descriptor

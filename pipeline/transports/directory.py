@@ -9,18 +9,8 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from transship.pipeline.digest import Digest, check
-from transship.pipeline.disk import (
-    at_disk,
-    claim,
-    has_file,
-    link_or_copy,
-    make_folder,
-    remove_folder,
-    scratch_beside,
-    sweep,
-    sync_directory,
-    write_durably,
-)
+from transship.pipeline.disk import at_disk, has_file, make_folder, remove_folder, sync_directory
+from transship.pipeline.durable import claim, link_or_copy, scratch_beside, sweep, write_durably
 from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from transship.pipeline.disk import scratch_beside
+from transship.pipeline.durable import scratch_beside
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2

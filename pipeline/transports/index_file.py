@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.disk import at_disk, sync_directory, write_durably
+from transship.pipeline.disk import at_disk, sync_directory
+from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import ConflictError, NotFoundError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.fields import Fields

@@ -7,15 +7,8 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from transship.pipeline.digest import Digest, check
-from transship.pipeline.disk import (
-    at_disk,
-    has_file,
-    link_or_copy,
-    make_folder,
-    scratch_beside,
-    sync_or_drop,
-    write_durably,
-)
+from transship.pipeline.disk import at_disk, has_file, make_folder, sync_or_drop
+from transship.pipeline.durable import link_or_copy, scratch_beside, write_durably
 from transship.pipeline.errors import ConflictError, ContentError, NotFoundError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from transship.pipeline.disk import at_disk, claim, scratch_beside, sweep
+from transship.pipeline.disk import at_disk
+from transship.pipeline.durable import claim, scratch_beside, sweep
 from transship.pipeline.transport import Make, WrongSizeError
 from transship.pipeline.transports.tar import BLOCK
 
