@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.manifest.document import Json, Object, dump
-from transship.pipeline.reference import LOCAL, DockerReference, PathReference, Reference, parse_reference
+from transship.pipeline.reference import LOCAL, PathReference, Reference, parse_reference
 
 if TYPE_CHECKING:
     from transship.pipeline.resolve import Platforms

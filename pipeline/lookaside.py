@@ -7,8 +7,8 @@ what container tools do.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.reference import DockerReference
 
 
 class Section(NamedTuple):

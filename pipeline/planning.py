@@ -4,9 +4,10 @@ from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
 from transship.pipeline.batch.signatures import NOTHING
 from transship.pipeline.compression import Budget, Compression
 from transship.pipeline.convert.shape import Shape, bounded
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
 from transship.pipeline.jobs import ARCHIVES, Delivery, ImageJob, Member, Plan, RegistryAccess, interned
-from transship.pipeline.reference import SINGLE, DockerReference, PathReference
+from transship.pipeline.reference import SINGLE, PathReference
 from transship.pipeline.referrers import HOLDING, refuse_place
 from transship.pipeline.resolve import Platforms
 from transship.pipeline.trust.carrying import KEEPING, Signing, Wish

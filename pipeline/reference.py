@@ -1,6 +1,6 @@
 """The grammar of image references, for every transport; no I/O.
 
-Sources: distribution/reference for docker names; containers-transports(5) for the rest.
+Source: containers-transports(5).
 """
 
 import re
@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, UsageError, shown, without_password
+from transship.pipeline.docker_name import HUB, DockerReference, digest_of, named
+from transship.pipeline.errors import UsageError, shown, without_password
 
 READ_ONLY: Final = ("sif", "tarball")
 """Transports that images come from and never go to."""
@@ -22,64 +23,10 @@ SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storag
 
 # Compiled when first used: a command needs the grammar of one transport.
 _ALNUM: Final = "[A-Za-z0-9]+"
-_HOST: Final = (
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])"
-    r"(?::[0-9]+)?"
-)
-_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY: Final = rf"{_COMPONENT}(?:/{_COMPONENT})*"
-_TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _LAYOUT_PART: Final = rf"{_ALNUM}(?:(?:[-._:@+]|--){_ALNUM})*"
 _LAYOUT_NAME: Final = rf"{_LAYOUT_PART}(?:/{_LAYOUT_PART})*"
 _INDEX: Final = r"[0-9]{1,9}"
-_IMAGE_ID, _SHORT_ID = r"[0-9a-f]{64}", r"[0-9a-f]{1,64}"
-_MAX_REPOSITORY: Final = 255
-_HUB: Final = "docker.io"
-
-
-class DockerReference(NamedTuple):
-    """An image in a registry: by tag, or by digest with an empty ``tag``; with neither a repository."""
-
-    registry: str
-    repository: str
-    tag: str
-    digest: Digest | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "DockerReference":
-        """Return the image that ``name[:tag]`` or ``name@digest`` spells; no ``docker://``, default tag latest.
-
-        Raises:
-            UsageError: any other shape; a tag and a digest at once.
-        """
-        found = named(text)
-        if found.tag and found.digest:
-            raise UsageError(f"{shown(text)!r} has both a tag and a digest", advice="keep one of them")
-        return found if found.digest else found._replace(tag=found.tag or "latest")
-
-    @classmethod
-    def parse_repository(cls, text: str) -> "DockerReference":
-        """Return the repository that ``docker://name`` spells, ``tag`` empty and ``digest`` None.
-
-        Raises:
-            UsageError: another transport, a tag or a digest is there, or the name is malformed.
-        """
-        transport, _, rest = text.partition(":")
-        if transport != "docker" or not rest.startswith("//"):
-            raise UsageError(f"{shown(text)!r} is not a repository", advice="expected docker://name")
-        found = named(rest[2:])
-        if found.tag or found.digest:
-            raise UsageError(f"{shown(text)!r} names one image", advice="expected a repository without tag or digest")
-        return found
-
-    @property
-    def name(self) -> str:
-        """``registry/repository``."""
-        return f"{self.registry}/{self.repository}"
-
-    def __str__(self) -> str:
-        suffix = f"@{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
-        return f"docker://{self.name}{suffix}"
+_SHORT_ID: Final = r"[0-9a-f]{1,64}"
 
 
 class _PathParts(NamedTuple):
@@ -242,51 +189,11 @@ def _archive_name(name: str) -> str:
     return f"{found.name}:{found.tag or 'latest'}"
 
 
-def named(text: str) -> DockerReference:
-    """Return what ``[host/]repository[:tag][@digest]`` spells, with what is absent left empty; raises `UsageError`."""
-    if re.fullmatch(_IMAGE_ID, text):
-        raise UsageError("64 hex digits are an image ID, not a name")
-    rest, at, after = text.partition("@")
-    digest = _digest(after) if at else None  # First: what stands before may be a password.
-    host, slash, path = rest.partition("/")
-    if not slash or not (set(".:") & set(host) or host == "localhost"):
-        host, path = _HUB, rest
-    path, colon, tag = path.partition(":")
-    _check_named(host, path, text)
-    if colon and not re.fullmatch(_TAG, tag):
-        raise UsageError(f"malformed tag {shown(tag)!r}", advice="expected at most 128 of letters, digits, _ . -")
-    if host in {_HUB, "index.docker.io"}:
-        host, path = _HUB, path if "/" in path else f"library/{path}"
-    if len(path) > _MAX_REPOSITORY:
-        raise UsageError(f"repository of {len(path)} characters", advice=f"at most {_MAX_REPOSITORY} are allowed")
-    return DockerReference(host, path, tag, digest)
-
-
-def _check_named(host: str, path: str, text: str) -> None:
-    if not re.fullmatch(_HOST, host):
-        raise UsageError(f"malformed registry {shown(host)!r}", advice="expected host[:port]")
-    if not path:
-        raise UsageError(f"no repository in {shown(text)!r}", advice="expected name[:tag] or name@digest")
-    if not re.fullmatch(_REPOSITORY, path):
-        cause = "is not lower-case" if re.fullmatch(_REPOSITORY, path.lower()) else "is malformed"
-        raise UsageError(
-            f"repository {shown(path)!r} {cause}",
-            advice="expected lower-case letters and digits, joined by . _ __ - or /",
-        )
-
-
-def _digest(text: str) -> Digest:
-    try:
-        return Digest.parse(text)
-    except ContentError as error:
-        raise UsageError(error.message, advice=error.advice) from error
-
-
 def _daemon(rest: str) -> DaemonReference:
     if rest.startswith("sha256:"):
-        return DaemonReference(None, _digest(rest))
+        return DaemonReference(None, digest_of(rest))
     found = named(rest)
-    if found.name == f"{_HUB}/library/sha256":
+    if found.name == f"{HUB}/library/sha256":
         raise UsageError("the name sha256 is reserved for image IDs", advice="expected sha256:<64 hex digits>")
     if bool(found.tag) == bool(found.digest):
         raise UsageError("needs either a tag or a digest", advice=f"expected {_SHAPES['docker-daemon']}")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from transship.pipeline.batch import Batch, RegistrySettings, Wish, read_batch
 from transship.pipeline.batch.select import Selector, age, pattern, version_range
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import TransportError, UsageError
-from transship.pipeline.reference import DockerReference, PathReference
+from transship.pipeline.reference import PathReference
 
 TAGS = ["latest", "v1.9.0", "v1.10.0", "v1.10.0-rc1", "v2.0.0", "v1.2", "edge", "sha-0ab"]
 

@@ -16,6 +16,7 @@ VAGUE = {"utils", "util", "helpers", "common", "manager", "base", "misc"}
 ORDER = (
     "errors",
     "digest",
+    "docker_name",
     "reference",
     "lookaside",
     "manifest",

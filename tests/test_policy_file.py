@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from transship.pipeline.docker_name import DockerReference, named
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference, named, parse_reference
+from transship.pipeline.reference import parse_reference
 from transship.pipeline.trust.identity import (
     Exact,
     Identity,

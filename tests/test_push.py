@@ -17,11 +17,11 @@ from support.images import make_base, make_image, make_multi
 from support.registry_server import RegistryServer, running
 from support.upload_proxy import Break, Passed, proxied
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, DeniedError, InterruptError, TransientError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import DOCKER_LAYER_GZIP
 from transship.pipeline.manifest.views import parse
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.push import Push
 from transship.pipeline.registry.upload import PIECE, WHOLE

@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
 from transship.pipeline.reference import (
     TRANSPORTS,
     DaemonReference,
-    DockerReference,
     PathReference,
     Reference,
     StorageLocation,

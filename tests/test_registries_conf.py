@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import DeniedError, UsageError
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.config_files import drop_ins, first_file
 from transship.pipeline.registry.namespaces import Endpoint, Namespace, RegistriesConf, match
 from transship.pipeline.registry.registries_conf import read

@@ -8,9 +8,9 @@ from support.command import command
 from support.images import make_image, write_layout
 from transship.pipeline.cli.config_yaml import read_registries_d
 from transship.pipeline.cli.signature_places import usual_lookaside
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
 from transship.pipeline.lookaside import RegistriesD, Signatures
-from transship.pipeline.reference import DockerReference
 
 USUAL = "file:///usual"
 

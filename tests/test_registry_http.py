@@ -17,10 +17,10 @@ from support.clients import ALICE, QUICK, client
 from support.hostile import Hostile, Reply, Seen, ranged, serving
 from support.registry_server import free_port, made_image
 from transship.pipeline.digest import Digest, VerifyingReader
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, DeniedError, NotFoundError, TransientError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import DOCKER_LAYER_GZIP, DOCKER_MANIFEST
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.settings import Patience
 from transship.pipeline.registry.tls import Certificates

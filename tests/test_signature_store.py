@@ -15,9 +15,9 @@ from support.images import make_image
 from support.listening import listening
 from support.serving import write_directory
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, TransportError, UsageError
 from transship.pipeline.lookaside import Signatures
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.foreign import ForeignUrls
 from transship.pipeline.registry.settings import HostSettings

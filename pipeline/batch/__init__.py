@@ -12,9 +12,9 @@ from transship.pipeline.batch.entries import Entry, absolute, read_entry, read_r
 from transship.pipeline.batch.expand import Expansion, expand
 from transship.pipeline.batch.model import Batch, Destination, Job, RegistrySettings, Wish
 from transship.pipeline.batch.reading import Document, read_document
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
 from transship.pipeline.manifest.referrer import images_of
-from transship.pipeline.reference import DockerReference
 from transship.schemas import SchemaError, validate
 
 __all__ = ["Batch", "Destination", "Job", "RegistrySettings", "Wish", "read_batch"]

@@ -9,8 +9,9 @@ from transship.pipeline.batch.expand import Expansion
 from transship.pipeline.batch.model import Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference, PathReference, Reference, TarballReference
+from transship.pipeline.reference import PathReference, Reference, TarballReference
 
 
 @dataclass(frozen=True, slots=True)

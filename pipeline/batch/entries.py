@@ -15,16 +15,10 @@ from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.select import Selector, pattern, version_range
 from transship.pipeline.batch.signatures import NOTHING, SigningWords, read_signing
 from transship.pipeline.compression.codecs import Compression, wrong_level
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.platform import Platform
-from transship.pipeline.reference import (
-    READ_ONLY,
-    DockerReference,
-    PathReference,
-    Reference,
-    TarballReference,
-    parse_reference,
-)
+from transship.pipeline.reference import READ_ONLY, PathReference, Reference, TarballReference, parse_reference
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _WORDS: Final = ("registry", "repository", "name", "tag", "digest")

@@ -10,10 +10,10 @@ from transship.pipeline.batch.model import Destination, Job, Target
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.signatures import filled
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.reference import (
     DaemonReference,
-    DockerReference,
     PathReference,
     Reference,
     StorageReference,

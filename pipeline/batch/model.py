@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 
 from transship.pipeline.batch.signatures import NOTHING, SigningWords
 from transship.pipeline.compression import DEFAULT_BUDGET
-from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
+from transship.pipeline.docker_name import DockerReference
+from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker"]
 Config: TypeAlias = Literal["verbatim", "strict"]

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from transship.pipeline.batch.reading import Document
 from transship.pipeline.batch.reading import Path as Place
+from transship.pipeline.docker_name import named
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import named
 
 
 class SigningWords(NamedTuple):

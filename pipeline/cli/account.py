@@ -7,8 +7,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from transship.pipeline.cli.connect import configured
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry import helper
 from transship.pipeline.registry.auth_file import AuthFile
 from transship.pipeline.registry.credentials import Credentials, CredentialStore, auth_files

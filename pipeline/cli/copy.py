@@ -20,18 +20,12 @@ from transship.pipeline.convert.shape import Shape, at_registry, bounded
 from transship.pipeline.copy import SMALL_BLOB, Conversion, convert, fetch_blobs, write
 from transship.pipeline.digest import Digest
 from transship.pipeline.disk import at_disk
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.durable import scratch_folder
 from transship.pipeline.errors import LONGEST_LINE, ContentError, UsageError, once_found, shown
 from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.reference import (
-    SINGLE,
-    DaemonReference,
-    DockerReference,
-    PathReference,
-    Reference,
-    parse_reference,
-)
+from transship.pipeline.reference import SINGLE, DaemonReference, PathReference, Reference, parse_reference
 from transship.pipeline.referrers import Found, Place, fetch, find, put, refuse_place, refuse_untied, sort_out
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.repacking import layers, refuse_losses

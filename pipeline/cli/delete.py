@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 from transship.pipeline.cli.connect import account_settings, connect
 from transship.pipeline.cli.opened import layout
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import TransportError, UsageError
-from transship.pipeline.reference import (
-    DaemonReference,
-    DockerReference,
-    PathReference,
-    Reference,
-    StorageReference,
-    parse_reference,
-)
+from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference, parse_reference
 
 if TYPE_CHECKING:
     from transship.pipeline.registry.signature_store import Lookaside

@@ -7,19 +7,13 @@ from contextlib import closing
 from transship.pipeline.cli.connect import account_settings, connect, wanted_platform
 from transship.pipeline.cli.opened import opened
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import DeniedError, NotFoundError, UsageError, shown
 from transship.pipeline.inspection.image import look
 from transship.pipeline.inspection.summary import digest_of, oci_config, summary
 from transship.pipeline.inspection.values import Struct, to_json
 from transship.pipeline.manifest.views import Image
-from transship.pipeline.reference import (
-    DaemonReference,
-    DockerReference,
-    PathReference,
-    Reference,
-    StorageReference,
-    parse_reference,
-)
+from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference, parse_reference
 from transship.pipeline.registry.registries import Registries
 
 _IS_JSON = frozenset({"", "json", "{{json}}", "{{json.}}"})

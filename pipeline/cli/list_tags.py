@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from transship.pipeline.cli.connect import account_settings, connect
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, once_found, shown
 from transship.pipeline.inspection.values import Field, Struct, to_json
-from transship.pipeline.reference import DockerReference, PathReference, parse_reference
+from transship.pipeline.reference import PathReference, parse_reference
 
 
 def perform(options: argparse.Namespace) -> int:

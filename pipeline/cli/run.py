@@ -260,8 +260,8 @@ def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
 def _expand(options: argparse.Namespace, path: Path, digest: str) -> "tuple[Plan, Guard]":
     from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
     from transship.pipeline.cli.connect import connect, plan_settings  # noqa: PLC0415
+    from transship.pipeline.docker_name import DockerReference  # noqa: PLC0415
     from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
-    from transship.pipeline.reference import DockerReference  # noqa: PLC0415
 
     def tags(reference: DockerReference, settings: "Mapping[str, RegistrySettings]") -> "list[str]":
         said = plan_settings({host: access(found) for host, found in settings.items()})

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.lookaside import RegistriesD, Signatures
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry import config_files
 
 _DECIDING: Final = ("HOME", "XDG_CONFIG_HOME")

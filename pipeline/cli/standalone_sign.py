@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from transship.pipeline.cli.manifest_digest import read_manifest
+from transship.pipeline.docker_name import named
 from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import UsageError, once_found
-from transship.pipeline.reference import named
 from transship.pipeline.signature import to_file
 from transship.pipeline.trust.signing import GpgSigner, sign
 

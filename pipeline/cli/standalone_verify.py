@@ -4,8 +4,8 @@ import argparse
 from contextlib import closing
 
 from transship.pipeline.cli.manifest_digest import read_manifest
+from transship.pipeline.docker_name import named
 from transship.pipeline.errors import ContentError, UsageError
-from transship.pipeline.reference import named
 from transship.pipeline.signature import SimpleSignature, from_file
 from transship.pipeline.trust.gpg import Keyring
 from transship.pipeline.trust.identity import ExactReference

@@ -17,10 +17,10 @@ from transship.pipeline.cli.sync_arguments import refuse_contradictions
 from transship.pipeline.cli.trust_options import enforcing, guard_of, signing
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.disk import at_disk
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import Error, UsageError, once_found
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.referrer import images_of
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.referrers import refuse_place
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.registry.settings import HostSettings

@@ -205,7 +205,7 @@ def signing(options: argparse.Namespace) -> Signing:
     Raises:
         UsageError: options that exclude each other, or a name to sign under that is none.
     """
-    from transship.pipeline.reference import named  # noqa: PLC0415
+    from transship.pipeline.docker_name import named  # noqa: PLC0415
 
     identity = vars(options).get("sign_identity", "")
     if identity:

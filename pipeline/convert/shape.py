@@ -5,8 +5,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.compression.codecs import ZSTD_KINDS
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference
 
 Manifests: TypeAlias = Literal["keep", "oci", "docker", "v2s1"]
 Config: TypeAlias = Literal["verbatim", "strict"]

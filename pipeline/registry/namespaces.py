@@ -6,8 +6,8 @@ Source: containers-registries.conf(5). The longest prefix decides alone. ``examp
 
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import DeniedError, UsageError, shown
-from transship.pipeline.reference import DockerReference
 
 AUTH_FILES: Final = "containers-auth.json"
 """The credential helper that is the auth files."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import DeniedError
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry import tls
 from transship.pipeline.registry.credentials import Credentials, CredentialStore, auth_files
 from transship.pipeline.registry.namespaces import Place, RegistriesConf

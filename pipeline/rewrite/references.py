@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference, parse_reference
+from transship.pipeline.reference import parse_reference
 from transship.pipeline.report import Line
 
 

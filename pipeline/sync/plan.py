@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from transship.pipeline.convert.shape import Shape, at_registry, bounded
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.jobs import Delivery, ImageJob, Member, Plan
-from transship.pipeline.reference import DockerReference, PathReference
+from transship.pipeline.reference import PathReference
 from transship.pipeline.sync.sources import Image
 from transship.pipeline.trust.guard import Guard
 

@@ -9,8 +9,8 @@ from transship.pipeline.batch.reading import Document, read_document
 from transship.pipeline.batch.reading import Path as Place
 from transship.pipeline.batch.select import Selector, pattern, version_range
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, UsageError
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.credentials import Credentials
 from transship.pipeline.registry.settings import HostSettings
 from transship.schemas import SchemaError, validate

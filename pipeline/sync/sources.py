@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline.batch.select import Selector
 from transship.pipeline.disk import at_disk
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import Error, NotFoundError, TransportError, UsageError
-from transship.pipeline.reference import DockerReference, PathReference, parse_reference
+from transship.pipeline.reference import PathReference, parse_reference
 from transship.pipeline.sync.reading import Selection
 
 ListTags: TypeAlias = Callable[[DockerReference], Sequence[str]]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import Error, UsageError
 from transship.pipeline.reference import (
     READ_ONLY,
     DaemonReference,
-    DockerReference,
     PathReference,
     Reference,
     StorageReference,

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient, Request, pull_scope
 from transship.pipeline.registry.referrers import leads_to, referrers
 

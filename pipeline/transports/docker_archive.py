@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, Self
 
 from transship.pipeline.compression import Compression, decompressed
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -25,7 +26,6 @@ from transship.pipeline.manifest.media_types import (
     UNCOMPRESSED,
 )
 from transship.pipeline.manifest.views import Image, Manifest, parse
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.transport import Make, RangeRefusedError, StoredBlob
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.pieces import Pieces

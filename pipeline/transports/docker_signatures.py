@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.signature_store import Lookaside, read_api, write_api
 from transship.pipeline.signature import Signature, SigstoreSignature

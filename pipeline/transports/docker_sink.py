@@ -6,11 +6,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MANIFESTS
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.client import RegistryClient
 from transship.pipeline.registry.push import Push
 from transship.pipeline.transport import StoredBlob

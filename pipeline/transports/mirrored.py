@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, Error, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.registry.registries import Reach
 from transship.pipeline.signature import Signature
 from transship.pipeline.transport import RangeRefusedError

@@ -1,9 +1,9 @@
 """Whether what a signature says is about this image: what both kinds of signatures share once they are verified."""
 
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import RefusedError, shown
 from transship.pipeline.manifest.views import Manifest, Schema1
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.trust.identity import Identity, matches
 from transship.pipeline.trust.payload import Payload
 

@@ -3,8 +3,8 @@
 import re
 from typing import Final, NamedTuple, TypeAlias
 
+from transship.pipeline.docker_name import DockerReference, named
 from transship.pipeline.errors import UsageError, shown
-from transship.pipeline.reference import DockerReference, named
 
 _DOMAIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?|\[[0-9A-Fa-f:]+\](?::[0-9]+)?"
 _PATH: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*"

@@ -4,16 +4,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from transship.pipeline.docker_name import DockerReference, named
 from transship.pipeline.errors import ContentError, RefusedError, UsageError
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import (
-    DaemonReference,
-    DockerReference,
-    PathReference,
-    Reference,
-    StorageReference,
-    named,
-)
+from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference
 from transship.pipeline.signature import Signature, SigstoreSignature, SimpleSignature
 from transship.pipeline.trust import scopes
 from transship.pipeline.trust.policy_file import Policy

@@ -6,8 +6,9 @@ from typing import Final
 
 from transship.pipeline import lookaside
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, UsageError, shown
-from transship.pipeline.reference import DaemonReference, DockerReference, PathReference, Reference, StorageReference
+from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference
 
 _BY_PATH: Final = ("dir", "oci", "oci-archive", "sif")
 _WHOLE: Final = ("docker-archive", "tarball")

@@ -5,9 +5,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline import __version__
 from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference, named
 from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.manifest.document import Json, Object, dump, load
-from transship.pipeline.reference import DockerReference, Reference, named
+from transship.pipeline.reference import Reference
 from transship.pipeline.signature import Signature
 from transship.pipeline.trust import material, simple, sq
 from transship.pipeline.trust.carrying import Signing, Wish

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, RefusedError, UsageError, shown
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import DockerReference
 from transship.pipeline.signature import SimpleSignature
 from transship.pipeline.trust import gpg
 from transship.pipeline.trust.claim import check_claim

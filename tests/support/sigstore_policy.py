@@ -16,11 +16,11 @@ from support.sigstore import (
     recorded,
     signed,
 )
+from transship.pipeline.docker_name import DockerReference
+from transship.pipeline.docker_name import named as name_of
 from transship.pipeline.errors import RefusedError
 from transship.pipeline.manifest import views
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import DockerReference
-from transship.pipeline.reference import named as name_of
 from transship.pipeline.signature import SigstoreSignature
 from transship.pipeline.trust.identity import (
     Identity,
