@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from transship.pipeline import tree
+from transship.pipeline import trace, tree
 from transship.pipeline.chunked.annotations import table_of
 from transship.pipeline.compression import Compression
 from transship.pipeline.convert.image import ImagePlan, build_manifest, digest_lost, plan_image, refuse_unnamed
@@ -96,9 +96,14 @@ def fetch_blobs(
     """
     wanted = [blob for blob in tree.blobs(store, selection, partial(size_of, source)) if blob.digest not in leave]
     missing = [blob for blob in wanted if not store.has(blob)]
+    absent = {blob.digest for blob in missing}
+    for digest in (blob.digest for blob in wanted if blob.digest not in absent):
+        trace.tell("blob %s: in the store already", digest)
 
     def bring(blob: Descriptor) -> bool:
-        return store.ingest(blob, lambda start: source.blob(blob, start), lambda count: on_bytes(blob, count))
+        read = store.ingest(blob, lambda start: source.blob(blob, start), lambda count: on_bytes(blob, count))
+        trace.tell("blob %s: %s, %d bytes", blob.digest, "fetched" if read else "fetched by another", blob.size)
+        return read
 
     waiting = {blob.digest: pool.submit(bring, blob) for blob in missing if pool and blob.size >= SMALL_BLOB}
     read: list[Descriptor] = []
@@ -165,6 +170,7 @@ def write(
     total = 0
     for blob in tree.blobs(store, selection, foreign=foreign):
         if blob.digest not in leave:
+            trace.tell("blob %s: to the destination, %d bytes", blob.digest, blob.size)
             sink.put_blob(store.get(blob))
         total += blob.size
     for descriptor, manifest in tree.manifests(store, selection):

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from transship.pipeline import tree
+from transship.pipeline import trace, tree
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -19,7 +19,9 @@ Platforms: TypeAlias = "str | tuple[str, ...]"
 
 def fetch_manifest(source: Source, store: Store) -> Descriptor:
     """Bring the manifest that the source's reference names into the store; return its descriptor."""
-    return _keep(store, source.manifest())
+    found = _keep(store, source.manifest())
+    trace.tell("manifest %s: %s, %d bytes", found.digest, found.media_type, found.size)
+    return found
 
 
 def resolve(source: Source, store: Store, root: Descriptor, wanted: Platforms) -> Selection:

@@ -14,6 +14,7 @@ VAGUE = {"utils", "util", "helpers", "common", "manager", "base", "misc"}
 
 # Lowest first. A room may import itself and those before it.
 ORDER = (
+    "trace",
     "errors",
     "digest",
     "docker_name",

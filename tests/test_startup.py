@@ -14,7 +14,7 @@ from support.registry_server import RegistryServer, push_image, running
 PACKAGES = Path(__file__).parent / "path"
 ENGINE = {"luigi", "jsonschema", "referencing", "tqdm", "yaml", "tomllib"}
 CODECS = {"pyzstd", "isal", "concurrent.futures.thread", "transship.pipeline.compression.transcoding", "queue"}
-NEVER = {"shutil", "secrets", "bz2", "lzma", "ctypes", "transship.pipeline.lifting"}
+NEVER = {"logging", "shutil", "secrets", "bz2", "lzma", "ctypes", "transship.pipeline.lifting"}
 """What a copy of one image has no use for, and what takes long to load."""
 NETWORK = {"urllib3", "http.client", "socket", "ssl", "email"}
 PROGRAMS = {"subprocess", "transship.pipeline.registry.helper"}

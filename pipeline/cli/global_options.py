@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from transship.pipeline.cli.flags import duration, flag
@@ -41,7 +41,12 @@ def add(parser: argparse.ArgumentParser, *, command: bool) -> None:
             f"--{name}", metavar=metavar, default=unless_command(default), dest=_dest(name), help=said(text)
         )
 
-    flag(parser, "--debug", help=said("show tracebacks of errors"), default=unless_command(False))
+    flag(
+        parser,
+        "--debug",
+        help=said("log what is done on standard error, and show tracebacks of errors"),
+        default=unless_command(False),
+    )
     flag(
         parser,
         "--insecure-policy",
@@ -107,7 +112,7 @@ def check(options: argparse.Namespace) -> None:
 
 @contextmanager
 def applied(options: argparse.Namespace) -> Iterator[None]:
-    """Use ``--tmpdir`` and ``--command-timeout`` inside.
+    """Use ``--debug``, ``--tmpdir`` and ``--command-timeout`` inside.
 
     Raises there `TimeUpError` once the time is up, `TerminatedError` on a SIGTERM.
     """
@@ -118,15 +123,25 @@ def applied(options: argparse.Namespace) -> Iterator[None]:
         import tempfile  # noqa: PLC0415
 
         tempfile.tempdir = options.tmpdir
-    if not options.command_timeout:
+    with ExitStack() as entered:
+        if options.debug:
+            from transship.pipeline.cli.debug_log import debug_log  # noqa: PLC0415
+
+            entered.enter_context(debug_log())
+        if options.command_timeout:
+            entered.enter_context(_limited(options.command_timeout))
         yield
-        return
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    import signal  # noqa: PLC0415
 
     def stop(*_: object) -> None:
         raise TimeUpError
 
     signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, options.command_timeout)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

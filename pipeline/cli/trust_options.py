@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from transship.pipeline import trace
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.reference import Reference, StorageReference
@@ -185,6 +186,7 @@ def _enforcer(path: str, raw: bytes, *, require_signed: bool) -> "Enforcer | Non
     from transship.pipeline.trust.policy import Enforcer  # noqa: PLC0415 - nobody without a policy needs it
     from transship.pipeline.trust.policy_file import parse_policy  # noqa: PLC0415
 
+    trace.tell("policy %s: enforced", path)
     return Enforcer(parse_policy(raw, path), require_signed=require_signed)
 
 

@@ -7,6 +7,7 @@ schemas 1 and 2.
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from transship.pipeline import trace
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, shown
 from transship.pipeline.manifest import platform as platforms
@@ -113,6 +114,8 @@ class Index(NamedTuple):
         for candidate in platforms.acceptable(wanted):
             for manifest in self.manifests:
                 if manifest.platform and platforms.serves(manifest.platform, candidate):
+                    chosen = manifest.platform, manifest.digest
+                    trace.tell("index %s, for %s: %s, %s", self.digest, wanted, *chosen)
                     return manifest
         offered = ", ".join(sorted({str(m.platform) for m in self.manifests if m.platform})) or "none named"
         raise NotFoundError(f"no image for platform {wanted} in index {self.digest}", advice=f"it has: {offered}")

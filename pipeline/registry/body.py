@@ -7,6 +7,7 @@ import io
 import time
 from typing import Final
 
+from transship.pipeline import trace
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.registry.faults import WireError, reason
 from transship.pipeline.registry.pace import Pace
@@ -71,6 +72,8 @@ class BlobBody(io.RawIOBase):
         self._ended = False
         self._waited = self._waited_in_all = 0.0
         self._moved = 0
+        self._came = 0
+        self._begun = time.monotonic()
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to ``size`` bytes, empty at the end.
@@ -86,6 +89,7 @@ class BlobBody(io.RawIOBase):
                 return b""
             data = self._response.read1(size)
             self._ended = self._response.length_remaining == 0
+            self._came += len(data)
             self._weigh(len(data), time.monotonic() - begun)
             return data
         except WireError as error:
@@ -126,5 +130,6 @@ class BlobBody(io.RawIOBase):
         """Free the connection: to be used again if the body was read to its end, else closed."""
         if not self.closed:
             super().close()
+            trace.tell("%s: %d bytes came, %.3f s", self._what, self._came, time.monotonic() - self._begun)
             self._response.close()
             self._pace.slots.release()

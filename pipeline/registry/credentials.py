@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from transship.pipeline import trace
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.registry.namespaces import AUTH_FILES
 
@@ -104,6 +105,7 @@ class CredentialStore:
             found = self._in_helpers(document, names) or _in_auths(path, document, names, repository)
             found = found or self._in_store(document, names)
             if found:
+                trace.tell("credentials for %s: by auth file %s", registry, path)
                 return found
         return None
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import BinaryIO, Final, NamedTuple
 
+from transship.pipeline import trace
 from transship.pipeline.errors import TransientError, TransportError
 from transship.pipeline.registry import faults
 from transship.pipeline.registry.answer import TRANSIENT, Answer, unspoken
@@ -109,6 +110,7 @@ def _persist(lane: Lane, call: Call, url: Url, authorization: str) -> Answer:
             if again and unreachable and failure.retriable:
                 pace.gave_up(failure.message, begun)
             raise failure
+        trace.tell("%s; asking again, try %d", failure.message, attempt + 1)
         if told:
             pace.pause(told)
         else:
@@ -119,6 +121,7 @@ def _once(lane: Lane, call: Call, url: Url, headers: Mapping[str, str]) -> Answe
     pace = lane.pace
     pace.slots.acquire()
     streams = False
+    begun = time.monotonic()
     try:
         asked = Request(call.method, url.target, headers, call.body, call.length)
         response = lane.pool.ask(asked, pace.timeout)
@@ -133,7 +136,14 @@ def _once(lane: Lane, call: Call, url: Url, headers: Mapping[str, str]) -> Answe
         else:
             said = read_document(response, MAX_ERROR, pace.patience.document_timeout, answer, cut=True)
             answer.body = unspoken(said, headers.get("Authorization", ""))
+        _tell(call, answer, time.monotonic() - begun)
         return answer
     finally:
         if not streams:
             pace.slots.release()
+
+
+def _tell(call: Call, answer: Answer, seconds: float) -> None:
+    sent = len(call.body) if isinstance(call.body, bytes) else call.length
+    came = "a body to come" if answer.stream else f"{len(answer.body)} bytes"
+    trace.tell("%s: %d, %d bytes sent, %s, %.3f s", answer, answer.status, sent, came, seconds)

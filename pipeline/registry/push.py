@@ -6,6 +6,7 @@ Nothing is sent that the registry has: it is asked first, and asked to mount wha
 from collections.abc import Callable
 from contextlib import suppress
 
+from transship.pipeline import trace
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import DeniedError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -83,6 +84,7 @@ class Push:
                         upload.cancel()
             if there:
                 known.add(self._repository, wanted.digest)
+                trace.tell("blob %s: %s has it", wanted.digest, self._repository)
             else:
                 self._absent.add(wanted.digest)
         return there
@@ -119,12 +121,14 @@ class Push:
         wanted = content.descriptor
         absent = wanted.digest in self._absent
         if not absent and self._found(wanted):
+            trace.tell("blob %s: %s has it", wanted.digest, self._repository)
             return
         # From mount to end: an upload that a mount began is cancelled too.
         with self._client.uploads.one():
             upload = self._upload(wanted)
             if absent or source in ("", self._repository) or not upload.mount(source):
                 upload.run(content)
+                trace.tell("blob %s: uploaded to %s, %d bytes", wanted.digest, self._repository, wanted.size)
 
     def _found(self, wanted: Descriptor) -> bool:
         with suppress(DeniedError):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import BinaryIO, Final, cast
 from urllib.parse import urlencode
 
+from transship.pipeline import trace
 from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, DeniedError, Error, InterruptError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -67,7 +68,10 @@ class Upload:
             return False
         if answer.status == 202:
             self._follow(answer, 0)
-        return answer.status == 201
+        mounted = answer.status == 201
+        said = "mounted from" if mounted else "not mounted from"
+        trace.tell("blob %s: %s %s", self._wanted.digest, said, source)
+        return mounted
 
     def run(self, content: StoredBlob) -> None:
         """Upload the blob; on return the registry has accepted its digest.
