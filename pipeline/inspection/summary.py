@@ -19,6 +19,7 @@ from transship.pipeline.inspection.values import (
     Time,
     Value,
 )
+from transship.pipeline.manifest.config import config_fields
 from transship.pipeline.manifest.document import load
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.media_types import DOCKER_MANIFEST
@@ -50,7 +51,7 @@ def summary(name: str, digest: Digest, tags: Sequence[str] | None, image: Manife
         zero = True
     else:
         refuse_artifact(image)
-        said = Fields(load(config, f"config {image.config.digest}"), f"config {image.config.digest}")
+        said = config_fields(config, f"config {image.config.digest}")
         tag = ""
         described = [
             _layer(layer.media_type, layer.digest, layer.size, layer.annotations or NIL_MAP) for layer in image.layers
@@ -81,7 +82,7 @@ def summary(name: str, digest: Digest, tags: Sequence[str] | None, image: Manife
 
 def oci_config(raw: bytes, what: str) -> Struct:
     """Return a config with the fields that OCI knows, in their order; raises `ContentError` as `summary` does."""
-    said = Fields(load(raw, what), what)
+    said = config_fields(raw, what)
     run = said.optional_object("config")
     rootfs = said.optional_object("rootfs")
     return Struct(

@@ -1,12 +1,15 @@
 """The view of an image config. Source: OCI image-spec config.md; Docker keeps more fields in it."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.document import Object, load
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.platform import Platform
+
+_KNOWN: Final = {key: key for key in ("architecture", "os", "variant", "rootfs", "history", "config", "created")}
+_KNOWN_ROOTFS: Final = {"diff_ids": "diff_ids", "type": "type"}
 
 
 class ImageConfig(NamedTuple):
@@ -23,10 +26,9 @@ class ImageConfig(NamedTuple):
         """Return the view of ``raw``.
 
         Raises:
-            ContentError: not strict JSON, or rootfs, diff_ids or history malformed.
+            ContentError: not strict JSON, or rootfs, diff_ids or history malformed or spelt otherwise.
         """
-        document = load(raw, what)
-        fields = Fields(document, what)
+        fields = config_fields(raw, what)
         rootfs = fields.object("rootfs")
         diff_ids = []
         for text in rootfs.texts("diff_ids"):
@@ -40,7 +42,7 @@ class ImageConfig(NamedTuple):
             platform=Platform.read(fields),
             diff_ids=tuple(diff_ids),
             empty_layers=tuple(entry.document.get("empty_layer") is True for entry in history),
-            document=document,
+            document=fields.document,
         )
 
     def check_layers(self, layers: int, what: str) -> None:
@@ -52,3 +54,17 @@ class ImageConfig(NamedTuple):
     def digest(self) -> Digest:
         """The digest of ``raw``: the image ID."""
         return Digest.of(self.raw)
+
+
+def config_fields(raw: bytes, what: str) -> Fields:
+    """Return the fields of a config, of which any may be missing; ``what`` names it in messages.
+
+    Raises:
+        ContentError: not strict JSON, or one that is known is spelt otherwise.
+    """
+    fields = Fields(load(raw, what), what)
+    fields.refuse_misspelt(_KNOWN)
+    rootfs = fields.optional_object("rootfs")
+    if rootfs:
+        rootfs.refuse_misspelt(_KNOWN_ROOTFS)
+    return fields

@@ -25,40 +25,56 @@ _MAX_DIGITS: Final = 20
 _FREE_MAPS: Final = frozenset({"annotations", "Labels", "labels", "Volumes", "ExposedPorts"})
 
 
-def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> Object:
-    """Return the JSON object in ``raw``; ``what`` names it in messages.
+def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT, *, secret: bool = False) -> Object:
+    """Return the JSON object in ``raw``; ``what`` names it in messages, which show nothing of what is ``secret``.
 
     Raises:
         ContentError: over ``limit`` bytes, not UTF-8, a byte order mark, not one JSON object, trailing
             bytes, duplicate or case-variant keys, NaN, an integer over 20 digits, half a surrogate pair, depth
             over 64, more values than a manifest of 4 MiB can have a use for.
     """
+    document = _strict(raw, what, limit, secret=secret)
+    if not isinstance(document, dict):
+        raise ContentError(f"{what}: expected a JSON object, got {type(document).__name__}")
+    return cast(Object, document)
+
+
+def load_objects(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> list[Object]:
+    """Return the objects of the JSON list in ``raw``; raises as `load` does, also where one is no object."""
+    document = _strict(raw, what, limit)
+    if not isinstance(document, list):
+        raise ContentError(f"{what}: expected a JSON list, got {type(document).__name__}")
+    for number, item in enumerate(document):
+        if not isinstance(item, dict):
+            raise ContentError(f"{what}: [{number}] is not an object")
+    return cast(list[Object], document)
+
+
+def _strict(raw: bytes, what: str, limit: int, *, secret: bool = False) -> object:
     if len(raw) > limit:
         raise ContentError(f"{what}: {len(raw)} bytes, over the limit of {limit}")
     brackets = raw.count(b"{") + raw.count(b"[")
     if brackets > limit // _BYTES_A_BRACKET or raw.count(b",") > limit // _BYTES_A_COMMA:
         raise ContentError(f"{what}: too many values for a document")
     try:
-        document = _DECODER.decode(raw.decode("utf-8"))
+        document: object = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ContentError(f"{what}: not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise ContentError(
-            f"{what}: not JSON: {error.msg} at byte {error.pos} ({shown(error.doc[error.pos : error.pos + 20])!r})"
-        ) from error
+        # Not chained: it holds the document.
+        excerpt = "" if secret else f" ({shown(error.doc[error.pos : error.pos + 20])!r})"
+        raise ContentError(f"{what}: not JSON: {error.msg} at byte {error.pos}{excerpt}") from None
     except RecursionError as error:
         raise ContentError(f"{what}: nested deeper than {MAX_DEPTH}") from error
     except _RefusedError as error:
         raise ContentError(f"{what}: {error}") from error
-    if not isinstance(document, dict):
-        raise ContentError(f"{what}: expected a JSON object, got {type(document).__name__}")
     # Counting brackets is an upper bound of the depth, and spares nearly every document the walk.
     if brackets > MAX_DEPTH and _depth(document) > MAX_DEPTH:
         raise ContentError(f"{what}: nested deeper than {MAX_DEPTH}")
     _refuse_variants(document, "", what)
     if _SURROGATE.search(raw):
         _refuse_surrogates(document, what)
-    return cast(Object, document)
+    return document
 
 
 def dump(document: Mapping[str, Json]) -> bytes:

@@ -281,11 +281,7 @@ def _usable(token: str) -> bool:
 def _read_token(answer: Answer, asked_at: float) -> _Token:
     if problem := answer.not_html():
         raise problem
-    try:
-        document = load(answer.body, "token", _MAX_TOKEN)
-    except ContentError:
-        # Not chained: what is wrong with the JSON is told with what is there.
-        raise ContentError(f"{answer}: the token server's answer is not a JSON object") from None
+    document = load(answer.body, f"{answer}: the token server's answer", _MAX_TOKEN, secret=True)
     token = document.get("token") or document.get("access_token")
     life = document.get("expires_in")
     if not isinstance(token, str) or not token or not _usable(token):

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from transship.pipeline.errors import ContentError, TransportError, shown
 from transship.pipeline.manifest.document import load
+from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.origin import Url
 
@@ -18,6 +19,7 @@ MAX_TAGS: Final = 250_000
 _MAX_BYTES: Final = 16 << 20
 _MAX_LINK: Final = 8 << 10
 _PAGE: Final = 1000
+_KNOWN: Final = {"tags": "tags"}
 _LINK: Final = r"<([^<>]*)>([^,]*)"
 _NEXT: Final = r";\s*rel\s*=\s*\"?next\"?\s*(?:;|$)"
 
@@ -46,7 +48,9 @@ def all_tags(page: Callable[[str], Answer], base: Url) -> list[str]:
 
 def read_tags(answer: Answer) -> list[str]:
     """Return the tags of one page; raises `ContentError` as `all_tags` does."""
-    tags = load(answer.body, str(answer)).get("tags")
+    document = load(answer.body, str(answer))
+    Fields(document, str(answer)).refuse_misspelt(_KNOWN)
+    tags = document.get("tags")
     if tags is None:
         return []
     if not isinstance(tags, list):

@@ -11,8 +11,8 @@ import pytest
 
 from hostile.conftest import Build
 from support.figures import figure
-from support.hostile import Reply
-from support.hostile_world import IMAGE, READ, Script, changed, digest
+from support.hostile import Reply, Seen
+from support.hostile_world import COMMANDS, IMAGE, READ, Script, changed, digest
 from support.images import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 LAYER: Any = json.loads(IMAGE.manifest_raw)["layers"][0]
@@ -191,3 +191,80 @@ def test_row_41_counts_that_do_not_fit_are_refused_before_anything_is_unpacked(b
     assert done.code == 1
     assert f"{len(ids) + change} diff IDs for {len(ids)} layers" in done.err
     assert not (world.folder / "work/out.tar").exists()
+
+
+def spoilt(raw: bytes, key: str) -> dict[str, tuple[bytes, str]]:
+    """Return ``raw``, an object with ``key``, in ways that readers disagree about, and what is said of each."""
+    first = f'{{"{key}":[],'.encode()
+    return {
+        "twice": (first + raw[1:], f"key '{key}' stands twice"),
+        "case": (first.replace(key.encode(), key.upper().encode()) + raw[1:], "differ in case alone"),
+        "nan": (b'{"x":NaN,' + raw[1:], "NaN is not JSON"),
+        "huge": (b'{"x":' + b"9" * 5000 + b"," + raw[1:], "number of 5000 digits"),
+        "deep": (b'{"x":' + b"[" * 70 + b"]" * 70 + b"," + raw[1:], "nested deeper than 64"),
+        "deepest": (b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"," + raw[1:], "nested deeper than 64"),
+        "trailing": (raw + b"{}", "Extra data"),
+        "bom": (b"\xef\xbb\xbf" + raw, "not JSON"),
+        "utf-16": (raw.decode().encode("utf-16"), "not UTF-8"),
+        "null": (b"null", "expected a JSON object, got NoneType"),
+        "list": (b"[]", "expected a JSON object, got list"),
+        "empty": (b"", "not JSON"),
+    }
+
+
+TAGS = b'{"name":"app","tags":["v1"]}'
+TOKEN = b'{"token":"canary-pa55word","expires_in":60}'
+REFERRERS = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+
+
+def test_row_57_a_list_of_tags_is_read_as_strictly_as_a_manifest(build: Build) -> None:
+    """By `list-tags`, and by `inspect` and `sync` in turn; a list in another spelling would be none at all."""
+    script = Script()
+    world = build(script)
+    ways = {**spoilt(TAGS, "tags"), "spelling": (TAGS.replace(b"tags", b"Tags"), "another spelling")}
+    for turn, (raw, says) in enumerate(ways.values()):
+        script.instead = lambda seen, raw=raw: Reply(200, raw) if "/tags/" in seen.path else None  # type: ignore[misc]
+        world.refused("list-tags", says)
+        world.refused(("inspect", "sync")[turn % 2], says)
+
+
+def test_row_57_a_token_servers_answer_is_read_as_strictly_and_not_shown(build: Build) -> None:
+    sent = [b""]
+
+    def script(seen: Seen) -> Reply:
+        if seen.path == "/token":
+            return Reply(200, sent[0])
+        return Reply(401, headers={"WWW-Authenticate": f'Bearer realm="http://{seen.headers["host"]}/token"'})
+
+    world = build(script)
+    for turn, (raw, says) in enumerate(spoilt(TOKEN, "token").values()):
+        sent[0] = raw
+        # The token is the password, which no command may say.
+        done = world.refused(COMMANDS[turn % len(COMMANDS)], "/token: the token server's answer: ")
+        assert says in done.err
+
+
+def test_row_57_a_list_of_referrers_is_read_as_strictly_as_a_manifest(build: Build) -> None:
+    script = Script()
+    world = build(script)
+    for raw, says in spoilt(REFERRERS, "manifests").values():
+        answers = {"/referrers/": Reply(200, raw, {"Content-Type": OCI_INDEX}), "/manifests/sha256-": Reply(404)}
+        script.instead = lambda seen, answers=answers: next(  # type: ignore[misc]
+            (reply for part, reply in answers.items() if part in seen.path), None
+        )
+        done = world.zygote.run(
+            world.folder / "work", "copy", "--retry-times=0", "--referrers", "--src-tls-verify=false",
+            "--authfile=../auth.json", f"docker://{world.registry.name}/app:v1", "oci:out:x",
+        )  # fmt: skip
+        world.check(done)
+        assert (done.code, done.err.count("\n")) == (1, 1), done.err
+        assert says in done.err
+        assert "/referrers/" in done.err
+
+
+@pytest.mark.parametrize("key", ["RootFS", "Architecture", "diff_IDs"])
+def test_row_57_a_config_in_another_spelling_is_refused(build: Build, key: str) -> None:
+    """Go takes it; who does not would say that there is nothing."""
+    said = IMAGE.config.replace(f'"{key.lower()}"'.encode(), f'"{key}"'.encode(), 1)
+    world = build(Script(manifest=with_config(said), blobs={digest(said): said}))
+    world.refused("inspect", f"key {key!r} is {key.lower()!r} in another spelling")
