@@ -23,7 +23,16 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.layout import INDEX, MARKER, MAX_INDEX, Root, choose, parse_index
+from transship.pipeline.transports.layout import (
+    INDEX,
+    MARKER,
+    MAX_INDEX,
+    MAX_MARKER,
+    Root,
+    check_marker,
+    choose,
+    parse_index,
+)
 from transship.pipeline.transports.layout_referrers import LayoutReferrers, ReadManifest
 
 LOCK_SECONDS: Final = 120.0
@@ -66,7 +75,7 @@ class IndexFile:
 
         Raises:
             ConflictError: another process holds the layout for over `LOCK_SECONDS`.
-            ContentError: the index.json there is malformed; it is left as it is.
+            ContentError: the index.json there is malformed, or the layout of another version; it is left as it is.
             TransportError: the disk refused; index.json is as it was.
         """
         ticket = _Ticket(roots, folders)
@@ -195,6 +204,10 @@ class IndexFile:
             handle = os.open(marker, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             self._wait(handle)
+            with at_disk(marker):
+                raw = os.pread(handle, MAX_MARKER + 1, 0)
+            # What a later version means by the rest nobody here knows.
+            check_marker(raw, str(self._path))
             yield
         finally:
             os.close(handle)

@@ -17,6 +17,8 @@ MARKER: Final = "oci-layout"
 INDEX: Final = "index.json"
 VERSION: Final = "1.0.0"
 MARKER_RAW: Final = dump({"imageLayoutVersion": VERSION})
+MAX_MARKER: Final = 4096
+"""Bytes of an oci-layout file."""
 MAX_INDEX: Final = 64 << 20
 """Bytes of an index.json; no registry ever takes it, and it has an entry of about 250 bytes per image."""
 _LISTED: Final = 10
@@ -53,7 +55,7 @@ def blob_name(digest: Digest) -> str:
 
 def check_marker(raw: bytes, where: str) -> None:
     """Raise `ContentError` unless ``raw`` is an oci-layout file of the version known here."""
-    version = load(raw, f"{where} {MARKER}").get("imageLayoutVersion")
+    version = load(raw, f"{where} {MARKER}", MAX_MARKER).get("imageLayoutVersion")
     if version != VERSION:
         raise ContentError(f"{where}: OCI layout of version {shown(repr(version))}, only {VERSION} is known")
 

@@ -22,13 +22,13 @@ from transship.pipeline.transports.layout import (
     INDEX,
     MARKER,
     MARKER_RAW,
+    MAX_MARKER,
     Root,
     check_marker,
     conflict,
 )
 from transship.pipeline.transports.layout_referrers import LayoutReferrers
 
-_MAX_MARKER: Final = 4096
 _BLOB_MODE: Final = 0o444
 _BLOBS: Final = "blobs"
 
@@ -41,7 +41,7 @@ class OciSource:
         self._path = path
         self._blobs = blobs or path / _BLOBS
         try:
-            check_marker(read_regular(path / MARKER, _MAX_MARKER), str(path))
+            check_marker(read_regular(path / MARKER, MAX_MARKER), str(path))
             self._root = index_file(path).choose(name, index)
             self._name = name or self._root.name
         except NotFoundError as error:
@@ -105,7 +105,7 @@ class OciSink:
         with at_disk(self._path):
             make_folder(self._path)
         try:
-            check_marker(read_regular(self._path / MARKER, _MAX_MARKER), str(self._path))
+            check_marker(read_regular(self._path / MARKER, MAX_MARKER), str(self._path))
         except NotFoundError:
             self._begin()
         return self

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
 from transship.pipeline.digest import Digest, check
 from transship.pipeline.errors import NotFoundError
@@ -18,6 +18,7 @@ from transship.pipeline.transports.layout import (
     MARKER,
     MARKER_RAW,
     MAX_INDEX,
+    MAX_MARKER,
     Root,
     blob_name,
     check_marker,
@@ -29,8 +30,6 @@ from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.tar import Archive
 from transship.pipeline.transports.tar_writer import TarWriter, refuse_foreign
 
-_MAX_MARKER: Final = 4096
-
 
 class OciArchiveSource:
     """One image of a layout in a tar, plain or compressed; links in it are refused."""
@@ -40,7 +39,7 @@ class OciArchiveSource:
         self._path = path
         self._archive = Archive(path)
         try:
-            check_marker(self._read(MARKER, _MAX_MARKER), str(path))
+            check_marker(self._read(MARKER, MAX_MARKER), str(path))
             view = parse_index(self._read(INDEX, MAX_INDEX), str(path))
             self._root = choose(view, name, index, str(path))
             self._name = name or self._root.name
