@@ -181,9 +181,10 @@ _ONE_LAYER = b'{"rootfs":{"diff_ids":["sha256:' + b"0" * 64 + b'"]}}'
         ({"a/../../x": b""}, "outside"),
         ({"/etc/x": b""}, "outside"),
         ({"manifest.json": b" " * (50 << 20)}, "over"),
-        ({"manifest.json": b"{}"}, "images"),
-        ({"manifest.json": b'[],"images":[]'}, "twice"),
-        ({"manifest.json": b'[],"more":[]'}, "not a list"),
+        ({"manifest.json": b"{}"}, "expected a JSON list"),
+        ({"manifest.json": b'[],"images":[]'}, "Extra data"),
+        ({"manifest.json": b"[7]"}, r"\[0\] is not an object"),
+        ({"manifest.json": b'[{"Config": "c", "repoTags": ["a:b"], "Layers": []}]'}, "another spelling"),
         ({"manifest.json": b"\xff"}, "UTF-8"),
         ({"manifest.json": ("config", ["layer"]), "config": b" " * (50 << 20)}, "over"),
         (

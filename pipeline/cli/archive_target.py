@@ -50,7 +50,8 @@ def refuse_to_lose(destination: Writable, additional: Sequence[str]) -> None:
     path = Path(destination.path)
     if not path.is_file() or not path.stat().st_size:
         return
-    from transship.pipeline.transports.docker_archive import names_in, qualified  # noqa: PLC0415
+    from transship.pipeline.transports.docker_archive import names_in  # noqa: PLC0415
+    from transship.pipeline.transports.saved_images import qualified  # noqa: PLC0415
 
     advice = "move it away, or name another file"
     try:

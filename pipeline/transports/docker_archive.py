@@ -5,20 +5,18 @@ manifest.json). Format: Docker "Image Specification v1.2", "Combined Image JSON 
 """
 
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
-from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, dump, load
-from transship.pipeline.manifest.fields import Fields
+from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, dump
 from transship.pipeline.manifest.media_types import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -29,21 +27,11 @@ from transship.pipeline.manifest.views import Image, Manifest, parse
 from transship.pipeline.transport import Make, RangeRefusedError, StoredBlob
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.pieces import Pieces
+from transship.pipeline.transports.plain_tar import refuse_packed, refusing_packed
+from transship.pipeline.transports.saved_images import MANIFEST, Entry, choose, qualified, read_entries
+from transship.pipeline.transports.spool import unpacked
 from transship.pipeline.transports.tar import Archive, Member
 from transship.pipeline.transports.tar_writer import TarWriter, refuse_foreign
-
-MANIFEST: Final = "manifest.json"
-_LISTED: Final = 10
-_IMAGES: Final = "images"
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One image of manifest.json."""
-
-    config: str
-    names: tuple[str, ...]
-    layers: tuple[str, ...]
 
 
 class DockerArchiveSource:
@@ -60,11 +48,12 @@ class DockerArchiveSource:
         self._path = path
         self._archive = Archive(path, stream)
         try:
-            self._entry = _choose(_entries(self._archive, path), name, index, str(path))
+            self._entry = choose(_entries(self._archive, path), name, index, str(path))
         except BaseException:
             self.close()
             raise
         self._layers: dict[Digest, tuple[Member, Compression]] = {}
+        self._sizes: dict[Member, int] = {}
         self._config = b""
         self._image: Manifest | None = None
 
@@ -89,7 +78,7 @@ class DockerArchiveSource:
             return self._archive.open(member, start)
         if start:
             raise RangeRefusedError(f"{self._path}: {shown(member.name)} is compressed and read from its start only")
-        return io.BufferedReader(Pieces(decompressed(self._archive.open(member), packing)))
+        return io.BufferedReader(Pieces(self._unpacked(member, packing)))
 
     def close(self) -> None:
         """Close the archive."""
@@ -123,8 +112,13 @@ class DockerArchiveSource:
         self._layers[diff_id] = (member, packing)
         size = member.size
         if packing is not Compression.NONE:
-            size = sum(len(piece) for piece in decompressed(self._archive.open(member), packing))
+            if member not in self._sizes:
+                self._sizes[member] = sum(len(piece) for piece in self._unpacked(member, packing))
+            size = self._sizes[member]
         return Descriptor(DOCKER_LAYER, diff_id, size)
+
+    def _unpacked(self, member: Member, packing: Compression) -> Iterator[bytes]:
+        return unpacked(self._archive.open(member), packing, f"{self._path} {member.name}")
 
 
 class DockerArchiveSink:
@@ -160,7 +154,7 @@ class DockerArchiveSink:
         rooms = self._tar.begin({**sizes, _config_name(config.digest): config.size})
 
         def fill(digest: Digest, make: Make) -> int:
-            size = rooms.fill(_layer_name(digest), make)
+            size = rooms.fill(_layer_name(digest), lambda write: make(refusing_packed(digest, write)))
             self._written[digest] = size
             return size
 
@@ -207,7 +201,7 @@ class DockerArchiveSink:
             if self._written.get(layer.digest) == layer.size:
                 self._tar.add(_layer_name(layer.digest), None, layer.size)
             else:
-                self._put(layer, _layer_name(layer.digest))
+                refuse_packed(layer.digest, self._put(layer, _layer_name(layer.digest)).path)
         layers = tuple(_layer_name(layer.digest) for layer in manifest.layers)
         _, names = self._images.setdefault(manifest.config.digest, (layers, set()))
         if name:
@@ -249,20 +243,13 @@ def names_in(path: Path) -> list[tuple[str, ...]]:
         archive.close()
 
 
-def _entries(archive: Archive, path: Path) -> list[_Entry]:
+def _entries(archive: Archive, path: Path) -> list[Entry]:
     where = f"{path} {MANIFEST}"
     try:
-        raw = archive.read(archive.find(MANIFEST), MAX_DOCUMENT - 64)
+        raw = archive.read(archive.find(MANIFEST), MAX_DOCUMENT)
     except NotFoundError as error:
         raise NotFoundError(f"{path}: no {MANIFEST} in it", advice="is it a docker archive?") from error
-    # The strict reader takes objects, manifest.json is a list.
-    document = load(b'{"%b":%b}' % (_IMAGES.encode(), raw), where)
-    if len(document) != 1:
-        raise ContentError(f"{where}: not a list of images")
-    return [
-        _Entry(fields.text("Config"), fields.texts("RepoTags"), fields.texts("Layers"))
-        for fields in Fields(document, where).objects(_IMAGES)
-    ]
+    return read_entries(raw, where)
 
 
 def _config_name(digest: Digest) -> str:
@@ -271,33 +258,3 @@ def _config_name(digest: Digest) -> str:
 
 def _layer_name(diff_id: Digest) -> str:
     return f"{diff_id.hex}.tar"
-
-
-def qualified(name: str) -> str:
-    """Return a Docker name with its registry and tag; an empty one, or one outside the grammar, as it is."""
-    try:
-        found = DockerReference.parse(name)
-    except UsageError:
-        return name
-    return f"{found.name}:{found.tag}"
-
-
-def _choose(entries: list[_Entry], name: str, position: int | None, where: str) -> _Entry:
-    if position is not None:
-        if position >= len(entries):
-            raise NotFoundError(f"{where}: no image @{position}", advice=f"it has {len(entries)}, from @0 on")
-        return entries[position]
-    names = sorted({tag for entry in entries for tag in entry.names})
-    offer = f"it has: {', '.join(shown(tag) for tag in names[:_LISTED]) or 'none with a name'}"
-    if name:
-        found = [entry for entry in entries if qualified(name) in {qualified(tag) for tag in entry.names}]
-        if len({entry.config for entry in found}) > 1:
-            raise ContentError(f"{where}: {len(found)} images are called {shown(name)!r}", advice="choose one by @N")
-        if not found:
-            raise NotFoundError(f"{where}: no image {shown(name)!r}", advice=offer)
-        return found[0]
-    if not entries:
-        raise NotFoundError(f"{where}: no image at all")
-    if len(entries) > 1:
-        raise UsageError(f"{where}: {len(entries)} images, and none was named", advice=offer)
-    return entries[0]

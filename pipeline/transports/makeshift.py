@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest, Hasher
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
+from transship.pipeline.errors import ContentError, NotFoundError, TransportError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, dump
 from transship.pipeline.manifest.media_types import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
 from transship.pipeline.manifest.views import Manifest, parse
-from transship.pipeline.transports.spool import identity, packing
+from transship.pipeline.transports.spool import identity, packing, unpacked
 from transship.pipeline.transports.tar import Window
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,12 +116,9 @@ def _measure(stream: io.FileIO, where: str) -> tuple[Descriptor, Digest]:
     tar = packed if have is Compression.NONE else hashlib.sha256()
     size = os.fstat(stream.fileno()).st_size
     reader = _Hashing(Window(stream.fileno(), 0, size), packed)
-    try:
-        for piece in decompressed(reader, have):
-            if tar is not packed:
-                tar.update(piece)
-    except ContentError as error:
-        raise ContentError(f"{shown(where, 400)}: {error.message}", advice="if it is sound, unpack it first") from error
+    for piece in unpacked(reader, have, where):
+        if tar is not packed:
+            tar.update(piece)
     digest = Digest("sha256", packed.hexdigest())
     return Descriptor(_MEDIA_TYPE[have], digest, reader.count), Digest("sha256", tar.hexdigest())
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from transship.pipeline.compression.decoding import refuse_bomb
 from transship.pipeline.disk import write_all
-from transship.pipeline.errors import ContentError, shown
-from transship.pipeline.transports.spool import Spools, identity
+from transship.pipeline.errors import ContentError
+from transship.pipeline.transports.spool import Spools, identity, saying_where
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor
@@ -55,13 +55,9 @@ def _decoder(start: bytes) -> "Callable[[], _Decoder] | None":
 def _spooled(stream: io.FileIO, make: "Callable[[], _Decoder]", where: str) -> io.FileIO:
     stream.seek(0)
     with tempfile.TemporaryFile(buffering=0) as spool:
-        try:
+        with saying_where(where):
             for piece in _unpacked(stream, make):
                 write_all(spool.fileno(), piece)
-        except ContentError as error:
-            raise ContentError(
-                f"{shown(where, 400)}: {error.message}", advice="if it is sound, unpack it first"
-            ) from error
         return io.FileIO(os.dup(spool.fileno()))
 
 

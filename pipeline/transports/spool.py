@@ -5,11 +5,15 @@ import os
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from transship.pipeline.compression import Compression, decompressed
+from transship.pipeline.compression.decoding import Reader
+from transship.pipeline.errors import ContentError, shown
 
+_CODECS_WORDS: Final = "layer ", "is "
 _MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
 
 
@@ -39,8 +43,10 @@ class Spools:
 _unpacked_lately: Final = Spools(2)
 
 
-def seekable(stream: io.FileIO) -> io.FileIO:
+def seekable(stream: io.FileIO, where: str) -> io.FileIO:
     """Return ``stream`` where it is seekable and plain, else a file of what it holds; ``stream`` is closed then.
+
+    ``where`` names it in messages.
 
     A file unpacked lately and unchanged since is not unpacked again: each image of an archive is
     opened several times, and each time would cost the whole archive.
@@ -50,15 +56,15 @@ def seekable(stream: io.FileIO) -> io.FileIO:
         OSError: the disk refused.
     """
     if not stream.seekable():
-        stream = spooled(stream)
+        stream = spooled(stream, where)
     packed = packing(os.pread(stream.fileno(), 4, 0))
     if packed is Compression.NONE:
         return stream
     with stream:
-        return _unpacked_lately.get(identity(stream.fileno()), lambda: _unpacked(stream, packed))
+        return _unpacked_lately.get(identity(stream.fileno()), lambda: _written(stream, packed, where))
 
 
-def spooled(stream: io.FileIO) -> io.FileIO:
+def spooled(stream: io.FileIO, where: str) -> io.FileIO:
     """Return an unnamed temporary file of all that ``stream`` gives, which is closed.
 
     Raises:
@@ -66,7 +72,29 @@ def spooled(stream: io.FileIO) -> io.FileIO:
         OSError: the disk refused.
     """
     with stream:
-        return _unpacked(stream, Compression.NONE)
+        return _written(stream, Compression.NONE, where)
+
+
+def unpacked(source: Reader, packed: Compression, where: str) -> Iterator[bytes]:
+    """Yield what a file that is ``packed`` so holds, in pieces of at most 1 MiB; ``where`` names it in messages.
+
+    Raises:
+        ContentError: it is damaged, cut short or a bomb.
+    """
+    with saying_where(where):
+        yield from decompressed(source, packed)
+
+
+@contextmanager
+def saying_where(where: str) -> Iterator[None]:
+    """Let what a codec finds wrong, which it takes for a layer, say of which file."""
+    try:
+        yield
+    except ContentError as error:
+        said = error.message
+        for word in _CODECS_WORDS:
+            said = said.removeprefix(word)
+        raise ContentError(f"{shown(where, 400)}: {said}", advice="if it is sound, unpack it first") from error
 
 
 def packing(start: bytes) -> Compression:
@@ -80,12 +108,12 @@ def identity(handle: int) -> tuple[int, ...]:
     return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
-def _unpacked(stream: io.FileIO, packed: Compression) -> io.FileIO:
+def _written(stream: io.FileIO, packed: Compression, where: str) -> io.FileIO:
     if stream.seekable():
         # A file made here is open behind its last byte.
         stream.seek(0)
     with tempfile.TemporaryFile(buffering=0) as spool:
-        for piece in decompressed(stream, packed):
+        for piece in unpacked(stream, packed, where):
             rest = memoryview(piece)
             while rest:
                 rest = rest[spool.write(rest) :]

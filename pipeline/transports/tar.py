@@ -8,7 +8,7 @@ import io
 import os
 import posixpath
 import tarfile
-from contextlib import suppress
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,6 +26,10 @@ MAX_EXTENSION: Final = 1 << 20
 """Bytes of one pax or long-name header; names are all that is read from them."""
 _MAX_NAME: Final = 4096
 """Bytes of a name or link; longer ones no disk could hold."""
+_MAX_NAMES: Final = 16 << 20
+"""Characters of all names and links together: they are kept, and a small packed archive may hold any number."""
+_MAX_EXTENSIONS: Final = 32 << 20
+"""Bytes of all pax and long-name headers together: each record in them takes its time."""
 _MAX_LINKS: Final = 32
 _REMEMBERED: Final = 8
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
@@ -60,7 +64,7 @@ class Archive:
             self._stream = stream or io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         try:
             with at_disk(path):
-                self._stream = seekable(self._stream)
+                self._stream = seekable(self._stream, str(path))
                 self.members = _indexed(self._handle, str(path))
         except BaseException:
             self.close()
@@ -119,6 +123,7 @@ class Archive:
 
 
 _known: Final[dict[tuple[int, ...], dict[str, Member]]] = {}
+_known_lock: Final = threading.Lock()
 
 
 def _indexed(handle: int, where: str) -> dict[str, Member]:
@@ -130,10 +135,11 @@ def _indexed(handle: int, where: str) -> dict[str, Member]:
     found = _known.get(key)
     if found is None:
         found = _Index(handle, where).read()
-        while len(_known) >= _REMEMBERED:
-            with suppress(StopIteration, KeyError, RuntimeError):
+        with _known_lock:
+            # Together they are no larger than one may be.
+            while _known and (len(_known) >= _REMEMBERED or sum(map(len, (found, *_known.values()))) > MAX_MEMBERS):
                 del _known[next(iter(_known))]
-        _known[key] = found
+            _known[key] = found
     return found
 
 
@@ -147,11 +153,13 @@ class _Index:
         self._members: dict[str, Member] = {}
         self._name = self._link = ""
         self._pax_size: int | None = None
+        self._named = self._extended = 0
 
     def read(self) -> dict[str, Member]:
         position = 0
         while block := os.pread(self._handle, BLOCK, position):
             if not block.strip(b"\0"):
+                self._check_end(position)
                 break
             try:
                 header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -161,6 +169,11 @@ class _Index:
         if not position:
             raise self._damaged("empty, not a tar")
         return self._members
+
+    def _check_end(self, position: int) -> None:
+        """Raise where an archive seems to end and does not: two blocks of zeros end it, and readers take one alike."""
+        if os.pread(self._handle, BLOCK, position + BLOCK).strip(b"\0"):
+            raise self._damaged(f"one block of zeros at byte {position}: readers would disagree whether it ends there")
 
     def _take(self, header: tarfile.TarInfo, data: int) -> int:
         """Handle one header whose data begins at ``data``; return where the next header is."""
@@ -189,6 +202,9 @@ class _Index:
         if header.size > MAX_EXTENSION:
             raise self._damaged(f"a name of {header.size} bytes, limit {MAX_EXTENSION}")
         self._check_size("of a long name", data, header.size)
+        self._extended += header.size
+        if self._extended > _MAX_EXTENSIONS:
+            raise self._damaged(f"over {_MAX_EXTENSIONS} bytes of long names")
         payload = os.pread(self._handle, header.size, data)
         if header.type == tarfile.XHDTYPE:
             self._pax(payload)
@@ -202,12 +218,13 @@ class _Index:
                 self._link = text
 
     def _pax(self, payload: bytes) -> None:
-        while payload.strip(b"\0"):
-            length, _, _ = payload.partition(b" ")
-            if not length.isdigit() or len(length) > 7 or not 4 < int(length) <= len(payload):
+        begin, end = 0, len(payload.rstrip(b"\0"))
+        while begin < end:
+            length, _, _ = payload[begin : begin + 8].partition(b" ")
+            if not length.isdigit() or len(length) > 7 or not 4 < int(length) <= len(payload) - begin:
                 raise self._damaged("a damaged pax header")
-            key, _, value = payload[len(length) + 1 : int(length) - 1].partition(b"=")
-            payload = payload[int(length) :]
+            key, _, value = payload[begin + len(length) + 1 : begin + int(length) - 1].partition(b"=")
+            begin += int(length)
             if key.startswith(b"GNU.sparse"):
                 raise self._damaged("a sparse file, which no image archive has")
             if key == b"path":
@@ -237,6 +254,9 @@ class _Index:
             raise self._damaged(f"member {shown(member.name)!r} stands twice: readers would disagree which counts")
         if len(self._members) >= MAX_MEMBERS:
             raise self._damaged(f"more than {MAX_MEMBERS} members")
+        self._named += sum(len(text) * (1 if text.isascii() else 4) for text in (member.name, member.link))
+        if self._named > _MAX_NAMES:
+            raise self._damaged(f"over {_MAX_NAMES} characters of names and links")
         self._members[member.name] = member
 
     def _damaged(self, why: str) -> ContentError:

@@ -55,10 +55,10 @@ def _opened(path: str) -> tuple[io.FileIO, int]:
     """Return a file that is seekable, and packed by gzip or zstd if at all; and when it was changed last, in ns."""
     with at_disk(Path(path)):
         if path == _STDIN:
-            return unpacked_of_old(_input.get(_STDIN, lambda: spooled(io.FileIO(os.dup(0)))), path), 0
+            return unpacked_of_old(_input.get(_STDIN, lambda: spooled(io.FileIO(os.dup(0)), path)), path), 0
         stream = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         if not stream.seekable():
-            return unpacked_of_old(spooled(stream), path), 0
+            return unpacked_of_old(spooled(stream, path), path), 0
         time = os.fstat(stream.fileno()).st_mtime_ns
         return unpacked_of_old(stream, path), time
 
