@@ -3,16 +3,19 @@
 A blob that lies uncompressed inside an archive is served in place, by its offset.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from transship.pipeline.digest import Digest, check
-from transship.pipeline.errors import ContentError, TransportError
+from transship.pipeline.disk import at_disk
+from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.views import Manifest, parse
+from transship.pipeline.transports.files import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,16 @@ class Extent:
         """
         if self.length > limit:
             raise ContentError(f"{self.path}: {self.length} bytes, over the limit of {limit}")
-        try:
-            with self.path.open("rb") as stream:
-                stream.seek(self.offset)
-                return stream.read(self.length)
-        except OSError as error:
-            raise TransportError(f"{self.path}: cannot read it: {error.strerror}") from error
+        with self.open() as stream, at_disk(self.path):
+            return stream.read(self.length)
+
+    def open(self) -> io.FileIO:
+        """Open the file at the first of the bytes; what has become a link since is not followed.
+
+        Raises:
+            TransportError: the file cannot be read.
+        """
+        return open_regular(self.path, self.offset)
 
 
 class Contents(Protocol):

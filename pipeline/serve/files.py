@@ -1,11 +1,11 @@
 """The files of a folder or of an uncompressed tar, by name; nothing outside either is reachable."""
 
-import stat
+import os
 from pathlib import Path
 from typing import Protocol
 
 from transship.pipeline.compression import Compression
-from transship.pipeline.errors import ContentError, NotFoundError, shown
+from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
 from transship.pipeline.serve.contents import Extent
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.spool import packing
@@ -20,21 +20,21 @@ class Files(Protocol):
 
 
 class Folder:
-    """A folder; links are followed as long as they stay inside."""
+    """A folder; no file in it that is a link is there, nor one that a linked folder has outside."""
 
     def __init__(self, path: Path) -> None:
         self._root = path.resolve()
 
     def find(self, name: str) -> Extent | None:
         """Return the file ``name`` below the folder, None where there is none or it lies outside."""
+        folder, _, last = name.rpartition("/")
         try:
-            path = (self._root / name).resolve()
-            found = path.stat()
-        except (OSError, ValueError):
+            path = (self._root / folder).resolve() / last
+            with open_regular(path) as stream:
+                size = os.fstat(stream.fileno()).st_size
+        except (OSError, ValueError, TransportError):
             return None
-        if not path.is_relative_to(self._root) or not stat.S_ISREG(found.st_mode):
-            return None
-        return Extent(path, 0, found.st_size)
+        return Extent(path, 0, size) if path.parent.is_relative_to(self._root) else None
 
 
 class Tar:
@@ -46,6 +46,8 @@ class Tar:
     """
 
     def __init__(self, path: Path) -> None:
+        # Who names it may name a link to it.
+        path = path.resolve()
         with open_regular(path) as stream:
             if packing(stream.read(4)) is not Compression.NONE:
                 raise ContentError(f"{path}: compressed, cannot be served in place", advice="decompress it first")
@@ -62,8 +64,8 @@ class Tar:
         return Extent(self._archive.path, member.offset, member.size)
 
 
-def read(files: Files, name: str, limit: int) -> bytes:
-    """Return all of the file ``name``.
+def read(files: Files, name: str, limit: int, where: str) -> bytes:
+    """Return all of the file ``name``; ``where`` says in messages of what it is a part.
 
     Raises:
         NotFoundError: there is none.
@@ -72,5 +74,5 @@ def read(files: Files, name: str, limit: int) -> bytes:
     """
     extent = files.find(name)
     if extent is None:
-        raise NotFoundError(f"no file {shown(name)!r}")
+        raise NotFoundError(f"{where}: no file {shown(name)!r}")
     return extent.read(limit)

@@ -8,11 +8,11 @@ from typing import Final
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest
+from transship.pipeline.disk import at_disk
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import MAX_DOCUMENT, dump, load
-from transship.pipeline.manifest.fields import Fields
+from transship.pipeline.manifest.document import MAX_DOCUMENT, dump
 from transship.pipeline.manifest.media_types import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -20,14 +20,23 @@ from transship.pipeline.manifest.media_types import (
     DOCKER_LAYER_ZSTD,
     DOCKER_MANIFEST,
     MANIFESTS,
+    MediaType,
 )
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.serve import naming
 from transship.pipeline.serve.contents import Contents, Extent, read_manifest
 from transship.pipeline.serve.files import Files, Folder, Tar, read
-from transship.pipeline.transports.files import open_regular
-from transship.pipeline.transports.layout import INDEX, MAX_INDEX, blob_name, parse_index
+from transship.pipeline.transports.layout import (
+    INDEX,
+    MARKER,
+    MAX_INDEX,
+    MAX_MARKER,
+    blob_name,
+    check_marker,
+    parse_index,
+)
 from transship.pipeline.transports.layout_referrers import LayoutReferrers
+from transship.pipeline.transports.saved_images import MANIFEST, Entry, read_entries
 from transship.pipeline.transports.spool import packing
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
@@ -48,22 +57,25 @@ def open_contents(path: Path) -> Contents:
     files: Files = Folder(path) if path.is_dir() else Tar(path)
     own = naming.repository_of(path)
     if files.find(INDEX):
-        return Layout(files, own)
-    if path.is_dir() and files.find("manifest.json"):
-        return Directory(files, own)
-    if files.find("manifest.json"):
-        return DockerArchive(files, own)
+        return Layout(files, own, str(path))
+    if files.find(MANIFEST):
+        return (Directory if path.is_dir() else DockerArchive)(files, own, str(path))
+    for name in (INDEX, MANIFEST):
+        if (path / name).is_symlink():
+            raise UsageError(f"{path / name} is a symbolic link, which is not followed", advice="serve where it leads")
     raise UsageError(
-        f"{path}: not an OCI layout, oci-archive, docker-archive or dir: (no index.json, no manifest.json)"
+        f"{path}: not an OCI layout, oci-archive, docker-archive or dir: ({INDEX} and {MANIFEST} are not there)"
     )
 
 
 class Layout:
     """An OCI image layout. Source: OCI image-spec image-layout.md."""
 
-    def __init__(self, files: Files, own: str) -> None:
+    def __init__(self, files: Files, own: str, where: str) -> None:
         self._files = files
-        entries = parse_index(read(files, INDEX, MAX_INDEX), own).manifests
+        if files.find(MARKER):
+            check_marker(read(files, MARKER, MAX_MARKER, where), where)
+        entries = parse_index(read(files, INDEX, MAX_INDEX, where), where).manifests
         self._names = naming.table(((_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS), own)
         # Those in its index are read when first asked for: a layout of thousands would take long to begin with.
         self._referrers = LayoutReferrers(entries, self._read)
@@ -95,10 +107,10 @@ class Layout:
 class Directory:
     """One image as the ``dir:`` transport writes it; its only tag is ``latest``."""
 
-    def __init__(self, files: Files, own: str) -> None:
+    def __init__(self, files: Files, own: str, where: str) -> None:
         self._files = files
-        raw = read(files, "manifest.json", MAX_DOCUMENT)
-        view = parse(raw, "", "manifest.json")
+        raw = read(files, MANIFEST, MAX_DOCUMENT, where)
+        view = parse(raw, "", f"{where} {MANIFEST}")
         self._root = view.digest
         self._names = naming.table([("", Descriptor(view.media_type, view.digest, len(raw)))], own)
 
@@ -114,7 +126,7 @@ class Directory:
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the blob or the instance's manifest lies."""
         if digest == self._root:
-            return self._files.find("manifest.json")
+            return self._files.find(MANIFEST)
         prefix = "" if digest.algorithm == "sha256" else f"{digest.algorithm}-"
         return self._files.find(prefix + digest.hex) or self._files.find(f"{prefix}{digest.hex}.manifest.json")
 
@@ -129,16 +141,19 @@ class DockerArchive:
     Layers are named by the config's diff IDs; a compressed layer is hashed at the start.
     """
 
-    def __init__(self, files: Files, own: str) -> None:
+    def __init__(self, files: Files, own: str, where: str) -> None:
         self._files = files
+        self._where = where
         self._blobs: dict[Digest, Extent] = {}
-        self._manifests: dict[Digest, Manifest] = {}
-        raw = read(files, "manifest.json", MAX_DOCUMENT)
-        images = Fields(load(b'{"images":' + raw + b"}", "manifest.json"), "manifest.json").objects("images")
+        self._manifests: dict[Digest, bytes] = {}
+        # However many images name it, it is read once.
+        self._configs: dict[Extent, tuple[Descriptor, tuple[Digest, ...]]] = {}
+        self._packed: dict[Extent, tuple[MediaType, Digest] | None] = {}
+        raw = read(files, MANIFEST, MAX_DOCUMENT, where)
         named: list[tuple[str, Descriptor]] = []
-        for image in images:
+        for image in read_entries(raw, f"{where} {MANIFEST}"):
             manifest = self._manifest(image)
-            named += [(name, manifest) for name in image.texts("RepoTags") or ("",)]
+            named += [(name, manifest) for name in image.names or ("",)]
         self._names = naming.table(named, own)
 
     @property
@@ -148,7 +163,8 @@ class DockerArchive:
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return the manifest made for an image."""
-        return self._manifests.get(digest)
+        raw = self._manifests.get(digest)
+        return parse(raw) if raw else None
 
     def blob(self, digest: Digest) -> Extent | None:
         """Return where the config or layer lies."""
@@ -158,42 +174,55 @@ class DockerArchive:
         """Return none: the format has no place for any."""
         return ()
 
-    def _manifest(self, image: Fields) -> Descriptor:
-        raw_config = read(self._files, image.text("Config"), MAX_DOCUMENT)
-        config = ImageConfig.parse(raw_config, f"config {shown(image.text('Config'))!r}")
-        names = image.texts("Layers")
-        if len(names) != len(config.diff_ids):
-            raise ContentError(f"{image.where}: {len(names)} layers for {len(config.diff_ids)} diff IDs")
-        self._blobs[config.digest] = self._find(image.text("Config"))
-        layers = [self._layer(self._find(name), diff_id) for name, diff_id in zip(names, config.diff_ids, strict=True)]
-        top = Descriptor(DOCKER_CONFIG, config.digest, len(raw_config))
+    def _manifest(self, image: Entry) -> Descriptor:
+        extent = self._find(image.config)
+        if extent not in self._configs:
+            self._configs[extent] = self._config(image.config)
+        config, diff_ids = self._configs[extent]
+        if len(image.layers) != len(diff_ids):
+            what = f"{self._where} config {shown(image.config)}"
+            raise ContentError(f"{what}: {len(diff_ids)} diff IDs for {len(image.layers)} layers")
+        self._blobs[config.digest] = extent
+        layers = [self._layer(self._find(name), diff_id) for name, diff_id in zip(image.layers, diff_ids, strict=True)]
         raw = dump(
             {
                 "schemaVersion": 2,
                 "mediaType": DOCKER_MANIFEST,
-                "config": top.to_document(),
+                "config": config.to_document(),
                 "layers": [layer.to_document() for layer in layers],
             }
         )
-        view = parse(raw)
-        self._manifests[view.digest] = view
-        return Descriptor(DOCKER_MANIFEST, view.digest, len(raw))
+        digest = parse(raw, what=f"{self._where} manifest of config {shown(image.config)}").digest
+        self._manifests[digest] = raw
+        return Descriptor(DOCKER_MANIFEST, digest, len(raw))
+
+    def _config(self, name: str) -> tuple[Descriptor, tuple[Digest, ...]]:
+        raw = read(self._files, name, MAX_DOCUMENT, self._where)
+        config = ImageConfig.parse(raw, f"{self._where} config {shown(name)}")
+        return Descriptor(DOCKER_CONFIG, config.digest, len(raw)), config.diff_ids
 
     def _find(self, name: str) -> Extent:
         extent = self._files.find(name)
         if extent is None:
-            raise ContentError(f"manifest.json names {shown(name)!r}, which is not in the archive")
+            raise ContentError(f"{self._where} {MANIFEST} names {shown(name)!r}, which is not in the archive")
         return extent
 
     def _layer(self, extent: Extent, diff_id: Digest) -> Descriptor:
-        media_type, digest = DOCKER_LAYER, diff_id
-        with open_regular(extent.path, extent.offset) as stream:
-            packed = packing(stream.read(min(4, extent.length)))
-            if packed is not Compression.NONE:
-                stream.seek(extent.offset)
-                media_type, digest = _PACKED[packed], _hash(stream, extent.length)
+        if extent not in self._packed:
+            self._packed[extent] = _packed(extent)
+        media_type, digest = self._packed[extent] or (DOCKER_LAYER, diff_id)
         self._blobs[digest] = extent
         return Descriptor(media_type, digest, extent.length)
+
+
+def _packed(extent: Extent) -> tuple[MediaType, Digest] | None:
+    """Return media type and digest of a layer that is packed, None where it is plain."""
+    with extent.open() as stream, at_disk(extent.path):
+        packed = packing(stream.read(min(4, extent.length)))
+        if packed is Compression.NONE:
+            return None
+        stream.seek(extent.offset)
+        return _PACKED[packed], _hash(stream, extent.length)
 
 
 def _hash(stream: io.FileIO, length: int) -> Digest:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import TransportError, UsageError
 from transship.pipeline.serve import ranges
 from transship.pipeline.serve.answers import Answer, answer, refusal
 from transship.pipeline.serve.contents import Contents, Extent
@@ -161,9 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
         count = span.end - span.start
         with contextlib.ExitStack() as stack:
             try:
-                stream = stack.enter_context(body.path.open("rb"))
+                stream = stack.enter_context(body.open())
                 sent = self.connection.sendfile(stream, body.offset + span.start, count) if count else 0
-            except OSError:
+            except (OSError, TransportError):
                 self.close_connection = True
                 return 0
         if sent < count:

@@ -1,5 +1,6 @@
 """A folder with a sentinel beside what is read, for hostile archives, layouts and folders."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from support.figures import tally
 from support.hostile_world import MOST_MEMORY
 from support.zygote import Done, Zygote
 
+READERS = ("copy", "copy --all", "inspect", "inspect --config", "verify", "layers", "run")
 _MET = (
     "{commands:.0f} commands: {touched:.0f} files outside the destination touched, "
     "at most {above:.0f} MiB above an idle process, {took:.1f} s"
@@ -52,6 +54,35 @@ class Place:
             assert says in done.err, (words, done.err)
             assert not (self.folder / "out").exists()
             assert not list(self.folder.glob("layers-*"))
+
+    def every_reader_refuses(self, source: str, says: str, *besides: str, turn: int | None = None) -> None:
+        """Hold of all commands that read ``source``, and of those ``besides``, what `refused` does, and of one line.
+
+        Where many inputs take the same way through the code, each gets a third of the commands, by its ``turn``.
+        """
+        path = source.partition(":")[2]
+        (self.folder / "reads.yaml").write_text(f"version: 1\nimages: [{{from: '{source}', to: ['dir:out']}}]\n")
+        words = {
+            "copy": ("copy", source, "dir:out"),
+            "copy --all": ("copy", "--all", source, "oci:out:x"),
+            "inspect": ("inspect", source),
+            "inspect --config": ("inspect", "--config", source),
+            "verify": ("verify", source),
+            "layers": ("layers", source),
+            "run": ("run", "reads.yaml"),
+            "list-tags": ("list-tags", source),
+            "serve": ("serve", "--port=0", path.partition(":")[0]),
+            "delete": ("delete", source),
+        }
+        for name in (*READERS[(turn or 0) % 3 :: 1 if turn is None else 3], *besides):
+            done = self.run(*words[name], may_change=("out", "runs"))
+            said = [line for line in done.err.splitlines() if "layers is deprecated" not in line]
+            assert done.code in (1, 2), (name, done)
+            assert len(said) == 1, (name, done.err)
+            assert says in said[0], (name, done.err)
+            assert not (self.folder / "out").exists(), name
+            assert not list(self.folder.glob("layers-*")), name
+            shutil.rmtree(self.folder / "runs", ignore_errors=True)
 
     def copy_refused(self, source: str, destination: str, says: str, *extra: str) -> Done:
         done = self.run("copy", *extra, source, destination)
