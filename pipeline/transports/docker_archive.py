@@ -12,7 +12,6 @@ from typing import BinaryIO, Self
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.digest import Digest
-from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor

@@ -6,10 +6,10 @@ Format: Docker "Image Specification v1.2", "Combined Image JSON + Filesystem Cha
 from dataclasses import dataclass
 from typing import Final
 
+from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, NotFoundError, UsageError, shown
 from transship.pipeline.manifest.document import load_objects
 from transship.pipeline.manifest.fields import Fields
-from transship.pipeline.reference import DockerReference
 
 MANIFEST: Final = "manifest.json"
 _LISTED: Final = 10
