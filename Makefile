@@ -8,12 +8,12 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test check acceptance faults-report demo bench man clean
 
-# What CI runs: style, types, every test.
+# What CI runs: style, types, every test. Tests of a file stay with one worker, mostly, and share what is set up for them.
 test: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy -p transship.pipeline -p transship.tasks -p transship.schemas -p benchmarks
-	$(VENV)/bin/pytest -n 2
+	$(VENV)/bin/pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev
 	$(VENV)/bin/ruff check .

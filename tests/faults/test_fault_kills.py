@@ -18,14 +18,14 @@ from support.registry_server import RegistryServer, made_image, push_image, runn
 from transship.pipeline.digest import Digest
 
 SCALE = 1_000_000 if FULL else 50_000
-IMAGES, KILLS = 20, 20 if FULL else 6
+IMAGES, KILLS = (20, 20) if FULL else (10, 6)
 NAMES = [f"killed/i{n}" for n in range(IMAGES)]
 PLACES = ["oci:out/mirror:{name}", "dir:out/dir-{name}"]
 
 
 @dataclass(frozen=True)
 class Held:
-    """The registry with twenty images on one base, and one of one large layer."""
+    """The registry with the images, on one base, and one of one large layer."""
 
     server: RegistryServer
     unique: int
@@ -35,7 +35,7 @@ class Held:
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    """Bytes as the list of cases has them: 8 MB that all share and 12 MB of each one's own, 248 MB in all."""
+    """In full as the list of cases has it: 8 MB that all share, 12 MB of each one's own, of 20 images 248 MB."""
     base, large = noise(18, 8 * SCALE), noise(1, LARGE)
     blobs: dict[Digest, int] = {}
     with running(tmp_path_factory.mktemp("registry")) as server:

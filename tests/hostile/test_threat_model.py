@@ -1,6 +1,7 @@
 """docs/threat-model.md says what is held by which test: all of it is there, and what it names exists."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ PROMISES = re.findall(
 NAMED = set(re.findall(r"`(test_\w+)`", PAGE))
 
 
+@functools.cache
 def defined(*folders: str) -> set[str]:
     """Return the names of all test functions below ``tests/``, or in these folders of it."""
     found: set[str] = set()
