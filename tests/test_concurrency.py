@@ -8,7 +8,7 @@ from support.command import command
 from support.counting_server import counting
 from support.registry_server import RegistryServer, push_image
 
-IMAGES = 30
+IMAGES = 20
 
 
 @pytest.fixture(scope="module")
