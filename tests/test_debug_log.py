@@ -142,6 +142,18 @@ def test_a_run_of_several_processes_has_one_log(tmp_path: Path, open_registry: R
         assert f"/v2/debug/run{number}/manifests/v1: 200" in log
 
 
+def test_what_an_engine_is_asked_is_told(tmp_path: Path) -> None:
+    def script(seen: Seen) -> Reply:
+        return Reply(200, b"OK", {"Api-Version": "1.41"}) if seen.path == "/_ping" else Reply(404, b"{}")
+
+    with serving(script, root=True) as engine:
+        words = ("--debug", "inspect", f"--daemon-host={engine.url}", "docker-daemon:some/app:v1")
+        done = command(tmp_path, *words)
+    assert done.returncode == 2
+    assert re.search(rf"debug: \S+ Docker Engine \S+{engine.port}: GET /_ping: 200$", done.stderr, re.MULTILINE)
+    assert re.search(r": GET /v1\.41/images/\S*some/app:v1/json: 404$", done.stderr, re.MULTILINE)
+
+
 def test_nothing_is_told_unasked(tmp_path: Path, open_registry: RegistryServer) -> None:
     push_image(open_registry, "debug/quiet", "v1", [b"quiet"])
     done = command(

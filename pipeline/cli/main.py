@@ -64,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(parser, before, command, after)
     except Error as error:
-        if "--debug" in words:
-            raise
+        _show(words)
         _say(f"transship: {error}")
         return _code(error, command)
     except global_options.TimeUpError:
@@ -78,12 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Threads that wait for a slow registry would hold the interpreter; all state on disk is safe.
         _end(TERMINATED if told else INTERRUPTED)
     except OSError as error:
-        if "--debug" in words:
-            raise
+        _show(words)
         from transship.pipeline.disk import disk_error  # noqa: PLC0415 - help and a misspelt option cost little
 
         _say(f"transship: {disk_error(error.filename or _NAMELESS, error)}")
         return 1
+
+
+def _show(words: Sequence[str]) -> None:
+    """Print the traceback of the error at hand where ``--debug`` asks for it."""
+    if "--debug" in words:
+        import traceback  # noqa: PLC0415 - nobody else has a use for it
+
+        traceback.print_exc()
 
 
 def _code(error: Error, command: str) -> int:

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 
+from transship.pipeline import trace
 from transship.pipeline.errors import TransientError
 from transship.pipeline.registry import faults
 from transship.pipeline.registry.faults import WireError
@@ -28,6 +29,7 @@ def choose(lanes: Lanes, secure: Origin, plain: Origin) -> Origin:
             try:
                 _ask(lanes.at(origin))
                 pace.answered()
+                trace.tell("%s: answers; its certificate is not looked at", origin)
                 return origin
             except WireError as error:
                 reasons.append(f"{origin}: {faults.reason(error)}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from transship.pipeline import trace
 from transship.pipeline.errors import (
     ContentError,
     DeniedError,
@@ -135,6 +136,7 @@ class Engine:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
+            trace.tell("Docker Engine %s: %s %s: %d", self.host, method, path.partition("?")[0], answer.status)
             if answer.status >= http.HTTPStatus.BAD_REQUEST:
                 raise self._refused(answer)
             yield answer
