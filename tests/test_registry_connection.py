@@ -16,7 +16,7 @@ from transship.pipeline.registry.connection import Pool, Timeouts
 from transship.pipeline.registry.faults import WireError, reason
 from transship.pipeline.registry.origin import Origin
 from transship.pipeline.registry.request import Request
-from transship.pipeline.registry.response import Response
+from transship.pipeline.registry.response import RawResponse, Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = Request("GET", "/x", {})
@@ -206,6 +206,24 @@ def test_a_body_that_ends_early_is_never_taken_for_a_whole_one(answer: bytes) ->
         response = connections.ask(GET, SOON)
         with pytest.raises(WireError):
             whole(response)
+
+
+def test_a_read_brings_all_that_has_come_and_what_came_before_an_end_too_soon(request: pytest.FixtureRequest) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(5.0)
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n" + b"a" * 9000)
+        wire = RawResponse(ours, method="GET")
+        request.addfinalizer(wire.close)
+        wire.begin()
+        theirs.sendall(b"b" * 1000)
+        assert wire.read1(1 << 20) == b"a" * 9000 + b"b" * 1000
+        theirs.sendall(b"c" * 1000)
+        assert wire.read1(100) == b"c" * 100
+        theirs.sendall(b"d" * 1000)
+        theirs.close()
+        assert wire.read1(1 << 20) == b"c" * 900 + b"d" * 1000
+        assert (wire.read1(1 << 20), wire.length) == (b"", 600000 - 12000)
 
 
 def test_what_a_redirect_left_unescaped_is_escaped() -> None:

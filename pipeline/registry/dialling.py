@@ -10,7 +10,7 @@ _SEGMENT: Final = 3500
 Linux gives a sender room for ten segments and more, and counts each as the next power of two that holds it and some
 600 bytes of heads: this one fits into 4 KiB. Segments are still handed over by the 64 KiB.
 """
-_WINDOW: Final = 128 << 10
+_WINDOW: Final = 16 << 10
 """Bytes that a sender on this machine may be ahead of what we read; its own buffer grows by what it may send.
 
 A smaller one bounds more and costs speed: docs/decisions/0007-resume.md has both.

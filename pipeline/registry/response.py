@@ -4,10 +4,12 @@ The fields are read here, strictly and within limits, and not as mail: that is s
 A body with a length is left to `http.client`.
 """
 
+import os
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from io import BufferedReader
 from typing import Final
@@ -18,6 +20,8 @@ _MAX_LINE: Final = 64 << 10
 _MAX_FIELDS: Final = 100
 _LONGEST: Final = 600.0
 """Seconds for a head on a socket without a time-out, which the pool gives none."""
+_GATHERED: Final = 256 << 10
+"""Bytes after which a read returns, however much more is there: what no one has written yet is lost by a kill."""
 _MAX_INTERIM: Final = 10
 _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)\r?\n")
@@ -56,6 +60,7 @@ class RawResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
         self._patience = sock.gettimeout() or _LONGEST
+        self._is_plain = type(sock) is socket.socket and bool(sock.gettimeout())
         self._bodiless = method == "HEAD"
         self._left: int | None = None
 
@@ -81,7 +86,7 @@ class RawResponse(HTTPResponse):
     def read1(self, n: int = -1) -> bytes:
         """Return what is there of the body, at most ``n`` bytes, a positive number; raises as `begin`."""
         if not self.chunked or self.fp is None:
-            return super().read1(n)
+            return self._with_more(super().read1(n), min(n, _GATHERED))
         stream = self.fp
         until = time.monotonic() + self._patience
         if not self._left:
@@ -97,6 +102,23 @@ class RawResponse(HTTPResponse):
             raise IncompleteRead(b"", self._left)
         self._left -= len(data)
         return data
+
+    def _with_more(self, data: bytes, most: int) -> bytes:
+        """Return ``data``, up to ``most`` bytes long, with what else the kernel has by now.
+
+        A sender that is kept short (`dialling`) brings little at a time, and each piece that is handed on costs more
+        than its bytes. Where less came than was asked for, nothing is left in the buffer of ``fp``.
+        """
+        if not data or not self._is_plain or not self.length or len(data) >= most:
+            return data
+        pieces, left, handle = [data], most - len(data), self.fp.fileno()
+        # A time-out makes a socket one that does not block. What fails here will again, at the next read.
+        with suppress(OSError):
+            while left and self.length and (more := os.read(handle, min(left, self.length))):
+                pieces.append(more)
+                left -= len(more)
+                self.length -= len(more)
+        return b"".join(pieces)
 
     def _frame(self) -> None:
         """Find where the body ends (RFC 9112, section 6.3) and whether the connection outlives it."""
