@@ -51,6 +51,10 @@ class DeniedError(TransportError):
     """Credentials are missing, wrong or do not suffice."""
 
 
+class LoginError(DeniedError):
+    """A registry or its token server answered that it does not take the credentials, or wants some."""
+
+
 class TransientError(TransportError):
     """The medium failed in a way that may pass: connection, time-out, 429, 5xx."""
 

@@ -8,7 +8,7 @@ import json
 from contextlib import suppress
 from typing import Final
 
-from transship.pipeline.errors import DeniedError, NotFoundError, TransientError, TransportError, shown
+from transship.pipeline.errors import LoginError, NotFoundError, TransientError, TransportError, shown
 from transship.pipeline.registry.origin import Url
 from transship.pipeline.registry.pace import Pace
 from transship.pipeline.registry.response import Headers, Response
@@ -63,9 +63,9 @@ class Answer:
             advice = "it answers HTML, is it a registry?" if self.is_html else _ABSENT.get(self._asked, "")
             return NotFoundError(message, advice=advice)
         if self.status == 401:
-            return DeniedError(message, advice="log in, or check the name: some registries hide what does not exist")
+            return LoginError(message, advice="log in, or check the name: some registries hide what does not exist")
         if self.status == 403:
-            return DeniedError(message, advice="the account has no right to it, or it does not exist")
+            return LoginError(message, advice="the account has no right to it, or it does not exist")
         if self.status in TRANSIENT:
             return TransientError(message, advice="try again later")
         return self.not_html() or TransportError(message)

@@ -14,7 +14,15 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
-from transship.pipeline.errors import ContentError, DeniedError, TransientError, TransportError, UsageError, shown
+from transship.pipeline.errors import (
+    ContentError,
+    DeniedError,
+    LoginError,
+    TransientError,
+    TransportError,
+    UsageError,
+    shown,
+)
 from transship.pipeline.manifest.document import load
 from transship.pipeline.registry import http
 from transship.pipeline.registry.answer import Answer
@@ -80,7 +88,7 @@ class Login:
         self._challenge: Challenge | None = None
         self._tokens: dict[str, _Token] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._refused: dict[Credentials, DeniedError] = {}
+        self._refused: dict[Credentials, LoginError] = {}
         self._verified = verified
         self._taken: set[Credentials] = set()
         self._trial = threading.Lock()
@@ -163,13 +171,13 @@ class Login:
         found = self._credentials(repository)
         return basic(found) if found else ""
 
-    def _refuse(self, credentials: Credentials | None, answer: Answer) -> DeniedError:
+    def _refuse(self, credentials: Credentials | None, answer: Answer) -> LoginError:
         """Return the error of a failed login, and remember it."""
         message = answer.error().message
         if credentials is None:
-            return DeniedError(message, advice="log in first")
+            return LoginError(message, advice="log in first")
         name = f"user {shown(credentials.username)!r}" if credentials.username else "the identity token"
-        error = DeniedError(f"{message}: login refused for {name}", advice="not tried again in this run; log in anew")
+        error = LoginError(f"{message}: login refused for {name}", advice="not tried again in this run; log in anew")
         self._refused[credentials] = error
         return error
 
@@ -225,7 +233,7 @@ class Login:
         A registry names its token server itself, so what is kept for the one is meant for the other. That is
         believed where TLS says who both are; else credentials go to the registry's own origin alone.
         """
-        realm = Url.parse(text)
+        realm = Url.parse(text, f"{self._origin}: realm of its token server")
         if realm.origin == self._origin:
             return realm
         what = f"{self._origin}: its token server {realm}"

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, NamedTuple, cast
 
 from transship.pipeline import digest as digests
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, DeniedError, TransportError, UsageError, shown
+from transship.pipeline.errors import ContentError, LoginError, TransportError, UsageError, shown
 from transship.pipeline.manifest import views
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
@@ -182,11 +182,11 @@ class RegistryClient:
         """Say whether the registry lets its user in; also true where it asks nobody who they are.
 
         Raises:
-            TransportError: the registry failed, or is none.
+            TransportError: the registry failed, or is none; the login may not be sent where it asks for it.
         """
         try:
             _expect(self._ask("GET", "", "", _JSON, MAX_DOCUMENT, scope=""), 200)
-        except DeniedError:
+        except LoginError:
             return False
         return True
 
@@ -242,7 +242,7 @@ class RegistryClient:
         location = answer.headers.get("Location", "")
         if not location:
             raise TransportError(f"{answer}: {answer.status} without a Location to upload to")
-        url = answer.url.join(location)
+        url = answer.url.join(location, "Location")
         if self._origin.scheme == "https" and url.origin.scheme == "http":
             if url.origin.host != self._origin.host:
                 raise TransportError(f"{answer}: leads from https to {url}; refused, as plain HTTP is not safe")
