@@ -45,7 +45,7 @@ class ForeignUrls:
         failed: TransportError | None = None
         for text in wanted.urls[:_MOST]:
             try:
-                return self._opened(Url.parse(text), wanted, start)
+                return self._opened(Url.parse(text, f"layer {wanted.digest}: urls"), wanted, start)
             except TransportError as error:
                 failed = error if failed is None or error.retriable else failed
         raise failed or TransportError(f"layer {wanted.digest} is foreign and names no URL")

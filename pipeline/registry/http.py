@@ -72,7 +72,7 @@ def _redirected(answer: Answer, call: Call) -> Url:
     location = answer.headers.get("Location", "")
     if call.method not in ("GET", "HEAD") or not location:
         raise TransportError(f"{what}: {answer.status}, a redirect that cannot be followed")
-    target = answer.url.join(location)
+    target = answer.url.join(location, "Location")
     if answer.url.origin.scheme == "https" and target.origin.scheme == "http":
         raise TransportError(f"{what}: redirects from https to {target}; refused, as plain HTTP is not safe")
     return target

@@ -43,28 +43,31 @@ class Url(NamedTuple):
     target: str
 
     @classmethod
-    def parse(cls, text: str) -> "Url":
-        """Return the URL that ``text`` spells; a fragment is dropped.
+    def parse(cls, text: str, where: str = "") -> "Url":
+        """Return the URL that ``text`` spells; a fragment is dropped. ``where`` says in messages who names it.
 
         Raises:
             TransportError: no http or https URL with a host, or one with a user name in it.
         """
+        said = f"{where}: " if where else ""
         try:
             parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
-            raise TransportError(f"not a URL: {_bare(text)!r}") from error
+            raise TransportError(f"{said}not a URL: {_bare(text)!r}") from error
         if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-            raise TransportError(f"not an http or https URL without a user name: {_bare(text)!r}")
+            raise TransportError(f"{said}not an http or https URL without a user name: {_bare(text)!r}")
         origin = Origin(parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port)
         return cls(origin, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
-    def join(self, location: str) -> "Url":
-        """Return what a ``Location`` or ``Link`` of this URL's answer points to; raises as `parse` does."""
+    def join(self, location: str, header: str) -> "Url":
+        """Return what a ``header`` (Location, Link) of this URL's answer points to; raises as `parse` does."""
+        where = f"{self}: {header}"
         try:
-            return Url.parse(urljoin(f"{self.origin}{self.target}", location))
+            joined = urljoin(f"{self.origin}{self.target}", location)
         except ValueError as error:
-            raise TransportError(f"{self}: points to what is no URL: {_bare(location)!r}") from error
+            raise TransportError(f"{where}: not a URL: {_bare(location)!r}") from error
+        return Url.parse(joined, where)
 
     def __str__(self) -> str:
         """Return the URL without its query, which may be a signature."""

@@ -73,7 +73,7 @@ def next_page(answer: Answer, base: Url, seen: set[str]) -> str | None:
     for link in re.finditer(_LINK, header):
         if not re.search(_NEXT, link[2], re.IGNORECASE):
             continue
-        url = answer.url.join(link[1])
+        url = answer.url.join(link[1], "Link")
         if url.origin != base.origin or not url.target.startswith(base.target):
             raise TransportError(f"{answer}: its next page (Link) is elsewhere, at {url}; refused")
         if url.target in seen or len(seen) >= MAX_PAGES:

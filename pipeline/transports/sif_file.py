@@ -64,7 +64,11 @@ def read_sif(handle: int, where: str) -> SifFile:
     table = os.pread(handle, total * _DESCRIPTOR.size, at)
     used = [found for found in _DESCRIPTOR.iter_unpack(table) if found[1]]
     return SifFile(
-        _architecture(arch), str(uuid.UUID(bytes=name)), modified, _root(used, size, where), _definition(used, handle)
+        _architecture(arch),
+        str(uuid.UUID(bytes=name)),
+        modified,
+        _root(used, size, where),
+        _definition(used, handle, where),
     )
 
 
@@ -95,13 +99,13 @@ def _root(used: "list[tuple[int, ...]]", size: int, where: str) -> Extent:
     return extent
 
 
-def _definition(used: "list[tuple[int, ...]]", handle: int) -> str:
+def _definition(used: "list[tuple[int, ...]]", handle: int, where: str) -> str:
     """Return the definition file; empty where there is none, or several."""
     found = [Extent(entry[5], entry[6]) for entry in used if entry[0] == _DEFINITION]
     if len(found) != 1 or found[0].offset < 0 or found[0].size < 0:
         return ""
     if found[0].size > _MAX_DEFINITION:
-        raise ContentError(f"a definition file of {found[0].size} bytes, over the limit of {_MAX_DEFINITION}")
+        raise ContentError(f"{where}: a definition file of {found[0].size} bytes, over the limit of {_MAX_DEFINITION}")
     return os.pread(handle, found[0].size, found[0].offset).decode("utf-8", "surrogateescape")
 
 

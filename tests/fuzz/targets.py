@@ -86,7 +86,7 @@ def link(data: bytes) -> None:
 
 def location(data: bytes) -> None:
     with suppress(Error):
-        found = _BASE.join(data.decode("latin-1"))
+        found = _BASE.join(data.decode("latin-1"), "Location")
         assert found.origin.scheme in ("http", "https")
         assert "@" not in str(found.origin)
 
