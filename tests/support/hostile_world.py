@@ -15,7 +15,8 @@ from pathlib import Path
 from support.command import tree
 from support.figures import tally
 from support.hostile import Hostile, Reply, Seen, ranged, serving
-from support.images import ImageBytes, make_image
+from support.images import ImageBytes, make_image, write_layout
+from support.serving import write_directory
 from support.zygote import Done, Zygote
 from transship.pipeline.digest import Digest
 
@@ -25,6 +26,8 @@ MOST_MEMORY = 64 << 20
 MOST_READ = 16 << 20
 IMAGE = make_image("hostile", docker=False)
 COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "verify", "delete", "layers")
+PUSH = ("push", "push-run", "push-sync")
+"""Commands that write to the registry."""
 READ = ("copy", "inspect", "sync", "run", "verify", "layers")
 """Commands that read manifests."""
 _MET = "{commands:.0f} commands: at most {above:.0f} MiB above an idle process, {read:.1f} MiB sent to one"
@@ -89,32 +92,54 @@ class World:
         work = self.folder / "work"
         for made in (work / "out", work / "runs", *work.glob("layers-*")):
             shutil.rmtree(made, ignore_errors=True)
+        (work / "out.json").unlink(missing_ok=True)
         self.registry.sent = 0
         image = f"docker://{self.registry.name}/{repository}"
         named = image if "@" in image else f"{image}:v1"
+        job = f"{{from: 'oci:{self._given() / 'layout'}:x', to: ['{named}']}}"
+        job = job if command == "push-run" else f"{{from: '{named}', to: ['dir:out']}}"
         (work / "batch.yaml").write_text(
-            f"version: 1\nname: b\nimages: [{{from: '{named}', to: ['dir:out']}}]\n"
+            f"version: 1\nname: b\nimages: [{job}]\n"
             f"registries: {{'{self.registry.name}': {{tls-verify: false, authfile: ../auth.json}}}}\n"
         )
-        auth = ("--authfile", "../auth.json")
-        words = {
-            "copy": ("copy", "--retry-times", "0", *auth, "--src-tls-verify=false", named, "dir:out"),
-            "inspect": ("inspect", "--retry-times", "0", *auth, "--tls-verify=false", named),
-            "list-tags": ("list-tags", "--retry-times", "0", *auth, "--tls-verify=false", image),
-            "sync": (
-                "sync", "--src", "docker", "--dest", "dir", "--retry-times", "0", *auth, "--src-tls-verify=false",
-                image.removeprefix("docker://"), "out",
-            ),
-            "run": ("run", "batch.yaml"),
-            "layers": ("layers", "--retry-times", "0", *auth, "--tls-verify=false", named),
-            "verify": ("verify", *auth, "--tls-verify=false", named),
-            "delete": ("delete", "--retry-times", "0", *auth, "--tls-verify=false", named),
-        }[command]  # fmt: skip
+        words = self._words(command, image, named)
         before = self._elsewhere()
         done = self.zygote.run(work, *words, *extra)
         assert self._elsewhere() == before, "something outside the destination was touched"
         self.check(done)
         return done
+
+    def _words(self, command: str, image: str, named: str) -> tuple[str, ...]:
+        once = ("--retry-times", "0", "--authfile", "../auth.json")
+        repository = image.removeprefix("docker://")
+        return {
+            "copy": ("copy", *once, "--src-tls-verify=false", named, "dir:out"),
+            "inspect": ("inspect", *once, "--tls-verify=false", named),
+            "list-tags": ("list-tags", *once, "--tls-verify=false", image),
+            "sync": ("sync", "--src", "docker", "--dest", "dir", *once, "--src-tls-verify=false", repository, "out"),
+            "run": ("run", "batch.yaml"),
+            "layers": ("layers", *once, "--tls-verify=false", named),
+            "verify": ("verify", *once[2:], "--tls-verify=false", named),
+            "delete": ("delete", *once, "--tls-verify=false", named),
+            "push": ("copy", *once, "--dest-tls-verify=false", f"oci:{self._given() / 'layout'}:x", named),
+            "push-run": ("run", "batch.yaml"),
+            "push-sync": (
+                "sync", "--src", "dir", "--dest", "docker", *once, "--dest-tls-verify=false",
+                str(self._given() / "images"), repository,
+            ),
+            "login": (
+                "login", "--tls-verify=false", "-u", USER, "-p", PASSWORD, "--authfile=out.json", self.registry.name,
+            ),
+        }[command]  # fmt: skip
+
+    def _given(self) -> Path:
+        """Return the folder of what is pushed, made when first asked for."""
+        folder = self.folder / "given"
+        if not folder.exists():
+            write_layout(folder / "layout", {"x": IMAGE})
+            (folder / "images").mkdir()
+            write_directory(folder / "images/app", IMAGE)
+        return folder
 
     def _elsewhere(self) -> dict[str, tuple[int, str]]:
         """Return all there is but the destination and the run folder."""
@@ -152,11 +177,12 @@ class World:
         lines = [line for line in done.err.splitlines() if says in line]
         assert done.code in (1, 2), (command, done.err)
         assert len(lines) == 1 or (lines and command == "verify"), (command, done.err)
-        if command in ("copy", "inspect", "list-tags", "delete"):
+        if command in ("copy", "inspect", "list-tags", "delete", "push", "login"):
             assert done.err.splitlines() == lines
             assert lines[0].startswith("transship: ")
         assert not list((self.folder / "work").rglob("out*/**/manifest.json")), "half an image at the destination"
         assert not list((self.folder / "work").rglob("layers-*/**/manifest.json")), "half an image's layers"
+        assert not (self.folder / "work/out.json").exists(), "credentials kept that were not accepted"
         return done
 
 
