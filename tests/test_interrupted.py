@@ -49,6 +49,12 @@ def work(tmp_path: Path, registry: RegistryServer, samples: list[Sample]) -> Pat
     return batch(tmp_path / "work", registry, samples)
 
 
+@pytest.fixture
+def small(tmp_path: Path, registry: RegistryServer, samples: list[Sample]) -> Path:
+    """The batch of two of the images, for what does not depend on how long a run takes."""
+    return batch(tmp_path / "small", registry, samples[:2])
+
+
 def batch(folder: Path, registry: RegistryServer, samples: list[Sample], to: str = DESTINATIONS) -> Path:
     folder.mkdir()
     lines = [f"  - from: docker://{registry.name}/{one.repository}:{one.tag}" for one in samples]
@@ -175,14 +181,14 @@ def stamps(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in root.rglob("*")}
 
 
-def test_a_finished_run_asks_for_nothing(work: Path, registry: RegistryServer) -> None:
-    assert command(work, *RUN).returncode == 0
-    before, stamped, log = tree(work / "out"), stamps(work / "out"), Log(registry)
-    again = command(work, *RUN)
+def test_a_finished_run_asks_for_nothing(small: Path, registry: RegistryServer) -> None:
+    assert command(small, *RUN).returncode == 0
+    before, stamped, log = tree(small / "out"), stamps(small / "out"), Log(registry)
+    again = command(small, *RUN)
     figure(20, f"exit {again.returncode}, {len(log.asked())} requests")
     assert (again.returncode, again.stderr, log.asked()) == (0, "", [])
-    assert tree(work / "out") == before
-    assert stamps(work / "out") == stamped
+    assert tree(small / "out") == before
+    assert stamps(small / "out") == stamped
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.25])
@@ -199,12 +205,12 @@ def test_an_interrupt_ends_it_at_once_and_the_same_command_goes_on(work: Path, s
     assert command(work, *RUN).returncode == 0
 
 
-def test_a_second_process_on_the_run_folder_is_refused(work: Path) -> None:
-    first = begin(work, *RUN)
-    assert await_lock(first, work / "runs/batch")
+def test_a_second_process_on_the_run_folder_is_refused(small: Path) -> None:
+    first = begin(small, *RUN)
+    assert await_lock(first, small / "runs/batch")
     first.send_signal(signal.SIGSTOP)
     try:
-        second = command(work, *RUN)
+        second = command(small, *RUN)
     finally:
         first.send_signal(signal.SIGCONT)
     assert (second.returncode, second.stdout) == (1, "")
