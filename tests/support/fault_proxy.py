@@ -68,12 +68,16 @@ class Passed:
 
 @dataclass
 class FaultProxy:
-    """A running proxy. ``rules`` may be changed at any time: the first that fits a request is applied."""
+    """A running proxy. ``rules`` may be changed at any time: the first that fits a request is applied.
+
+    Once ``most`` bytes of bodies went down, if that is set, no more follow until it is changed.
+    """
 
     upstream: int
     rules: list[Rule] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)
     port: int = 0
+    most: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -229,6 +233,8 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             if do == "flip" and seen.down <= at < seen.down + len(piece):
                 piece = piece[: at - seen.down] + bytes([piece[at - seen.down] ^ 1]) + piece[at - seen.down + 1 :]
+            while 0 < self.proxy.most <= self.proxy.down and not self.proxy.ended.wait(0.005):
+                pass
             self.wfile.write(piece)
             seen.down += len(piece)
             if do == "throttle" and self.proxy.ended.wait(0.1):
