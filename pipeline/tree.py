@@ -84,8 +84,13 @@ def blobs(
 
 
 def named_blobs(manifest: Manifest, size_of: SizeOf) -> tuple[Descriptor, ...]:
-    """Return the blobs that a manifest names itself; ``size_of`` says what v2s1 manifests do not, and its errors."""
+    """Return the blobs that a manifest names itself; ``size_of`` says what v2s1 manifests do not, and its errors.
+
+    Raises:
+        ContentError: an image's config is larger than anybody reads.
+    """
     if isinstance(manifest, Image):
+        manifest.refuse_large_config()
         return manifest.blobs
     if isinstance(manifest, Schema1):
         digests = dict.fromkeys(layer.digest for layer in manifest.layers)

@@ -49,6 +49,7 @@ def _digest(text: str) -> Digest:
 
 
 def _chosen(image: Image, wanted: Sequence[Digest]) -> list[Descriptor]:
+    image.refuse_large_config()
     blobs = {blob.digest: blob for blob in image.blobs}
     missing = [digest for digest in wanted if digest not in blobs]
     if missing:

@@ -16,7 +16,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.manifest.config import ImageConfig
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.manifest.document import MAX_DOCUMENT, Json, Object, dump
+from transship.pipeline.manifest.document import Json, Object, dump
 from transship.pipeline.manifest.media_types import (
     DOCKER_CONFIG,
     DOCKER_MANIFEST,
@@ -145,9 +145,7 @@ def _runs_on(config: Callable[[], ImageConfig]) -> tuple[str, str]:
 def _plan(image: Image, shape: Shape) -> ImagePlan:
     if image.foreign_type:
         return _artifact(image, image.foreign_type, shape)
-    what = f"manifest {image.digest}"
-    if image.config.size > MAX_DOCUMENT:
-        raise ContentError(f"{what}: its config has {image.config.size} bytes, over the limit of {MAX_DOCUMENT}")
+    image.refuse_large_config()
     elsewhere = [(n, layer) for n, layer in enumerate(image.layers) if layer.is_elsewhere and not shape.downloads]
     # Not fetched, as registries do not hold them: whoever runs the image needs those URLs.
     lost = tuple(f"layers[{n}] content: foreign, only at {shown(layer.urls[0])}" for n, layer in elsewhere)

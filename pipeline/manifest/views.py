@@ -83,6 +83,13 @@ class Image(NamedTuple):
         layered = any(layer.media_type.startswith(LAYER_PREFIXES) for layer in self.layers)
         return None if layered or not self.layers else self.layers[0].media_type
 
+    def refuse_large_config(self) -> None:
+        """Raise `ContentError` where this is no artifact and its config is larger than anybody reads."""
+        if self.config.size > MAX_DOCUMENT and not self.foreign_type:
+            raise ContentError(
+                f"manifest {self.digest}: its config has {self.config.size} bytes, over the limit of {MAX_DOCUMENT}"
+            )
+
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Config and layers, in that order."""

@@ -100,7 +100,8 @@ class Archive:
             ContentError: there are more than ``limit``.
         """
         if member.size > limit:
-            raise ContentError(f"{self.path}: member {shown(member.name)!r}: {member.size} bytes, over {limit}")
+            what = f"{self.path}: member {shown(member.name)!r}"
+            raise ContentError(f"{what}: {member.size} bytes, over the limit of {limit}")
         with at_disk(self.path), self.open(member) as stream:
             return stream.read(member.size)
 
