@@ -10,6 +10,8 @@ from support.hostile_world import MOST_MEMORY
 from support.zygote import Done, Zygote
 
 READERS = ("copy", "copy --all", "inspect", "inspect --config", "verify", "layers", "run")
+MOVERS = ("copy", "copy --all", "verify", "layers", "run")
+"""Those of them that read layers."""
 _MET = (
     "{commands:.0f} commands: {touched:.0f} files outside the destination touched, "
     "at most {above:.0f} MiB above an idle process, {took:.1f} s"
@@ -55,8 +57,10 @@ class Place:
             assert not (self.folder / "out").exists()
             assert not list(self.folder.glob("layers-*"))
 
-    def every_reader_refuses(self, source: str, says: str, *besides: str, turn: int | None = None) -> None:
-        """Hold of all commands that read ``source``, and of those ``besides``, what `refused` does, and of one line.
+    def every_reader_refuses(
+        self, source: str, says: str, *besides: str, turn: int | None = None, readers: tuple[str, ...] = READERS
+    ) -> None:
+        """Hold of all ``readers`` of ``source``, and of the commands ``besides``, what `refused` does, and of one line.
 
         Where many inputs take the same way through the code, each gets a third of the commands, by its ``turn``.
         """
@@ -74,7 +78,7 @@ class Place:
             "serve": ("serve", "--port=0", path.partition(":")[0]),
             "delete": ("delete", source),
         }
-        for name in (*READERS[(turn or 0) % 3 :: 1 if turn is None else 3], *besides):
+        for name in (*readers[(turn or 0) % 3 :: 1 if turn is None else 3], *besides):
             done = self.run(*words[name], may_change=("out", "runs"))
             said = [line for line in done.err.splitlines() if "layers is deprecated" not in line]
             assert done.code in (1, 2), (name, done)
