@@ -32,7 +32,7 @@ acceptance: $(VENV)/dev
 FIGURES := $(CURDIR)/.figures
 faults-report: $(VENV)/dev
 	rm -f $(FIGURES)
-	TRANSSHIP_FIGURES=$(FIGURES) $(VENV)/bin/pytest $(if $(TRANSSHIP_FULL),--timeout 3600) \
+	TRANSSHIP_FIGURES=$(FIGURES) $(VENV)/bin/pytest -n 2 --dist worksteal $(if $(TRANSSHIP_FULL),--timeout 3600) \
 	    tests/faults tests/hostile tests/fuzz tests/test_interrupted.py
 	PYTHONPATH=tests:tests/path $(VENV)/bin/python -m faults.report $(FIGURES) \
 	    "$(if $(TRANSSHIP_FULL),200 MB,20 MB)" docs/reliability.md
