@@ -4,7 +4,6 @@ Luigi's own worker forks a process a task, which shares no connection and no cac
 whole batch to its scheduler before it runs anything.
 """
 
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +63,9 @@ class ThreadWorker(Worker):
         self._threads = threads
         self._on_end = on_end
         self._fail_fast = fail_fast
-        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._changed = threading.Condition(threading.RLock())
+        """Guards all that follows, and the scheduler; told when the batch has ended or the engine is broken."""
+        self._broken: BaseException | None = None
         self._parked: set[str] = set()
         self._open_roots: set[str] = set()
         self._waiting: dict[str, list[Task]] = {}
@@ -79,10 +80,18 @@ class ThreadWorker(Worker):
         """Run the batch; return whether every task that was needed succeeded."""
         self.run_succeeded = True
         self._add_worker()
-        pool = ThreadPoolExecutor(self._threads + _MOST_PARKED, "task")
+        self._pool = pool = ThreadPoolExecutor(self._threads + _MOST_PARKED, "task")
         try:
-            while self._step(pool):
-                pass
+            with self._changed:
+                try:
+                    self._fill()
+                    # A bounded wait lets the main thread hear of signals.
+                    while self._running_tasks and self._broken is None:
+                        self._changed.wait(_POLL)
+                finally:
+                    self.stop()
+            if self._broken is not None:
+                raise self._broken
         finally:
             # After an interrupt the caller ends the process; it shall not wait for a slow registry.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -90,26 +99,24 @@ class ThreadWorker(Worker):
             self._running_tasks.clear()
         return bool(self.run_succeeded)
 
-    def _step(self, pool: ThreadPoolExecutor) -> bool:
-        """Fill the threads, then wait for one task to end or park; return whether there is more to do."""
-        if not self._stopped.is_set():
-            self._top_up()
-            while len(self._running_tasks) - len(self._parked) < self._threads:
-                task_id = self._get_work().task_id
-                if task_id is None:
-                    break
-                task = self._scheduled_tasks[task_id]
-                self._running_tasks[task_id] = task
-                pool.submit(self._perform, task)
-        if not self._running_tasks:
-            return False
-        # A bounded wait lets the main thread hear of signals.
-        try:
-            event = self._events.get(timeout=_POLL)
-        except queue.Empty:
-            return True
-        event()
-        return True
+    def _fill(self) -> None:
+        """Give a thread to each task that is ready, as far as there are places; the lock is held."""
+        while task := self._next():
+            self._pool.submit(self._perform, task)
+
+    def _next(self) -> Task | None:
+        """Return a task that now counts as running, or None where none is ready or all places are taken."""
+        if self._stopped.is_set():
+            return None
+        self._top_up()
+        if len(self._running_tasks) - len(self._parked) >= self._threads:
+            return None
+        task_id = self._get_work().task_id
+        if task_id is None:
+            return None
+        task: Task = self._scheduled_tasks[task_id]
+        self._running_tasks[task_id] = task
+        return task
 
     def _top_up(self) -> None:
         while len(self._open_roots) < self._threads + len(self._parked) and len(self._parked) < _MOST_PARKED:
@@ -137,20 +144,40 @@ class ThreadWorker(Worker):
             self._waiting.setdefault(dep.task_id, []).append(task)
         return True
 
-    def _perform(self, task: Task) -> None:
-        error: BaseException | None = None
-        _thread.park = partial(self._events.put, partial(self._parked.add, task.task_id))
-        try:
-            task.trigger_event(luigi.Event.START, task)
-            task.run()
-            task.trigger_event(luigi.Event.SUCCESS, task)
-        except BaseException as raised:
-            error = raised
-            task.trigger_event(luigi.Event.FAILURE, task, raised)
-        self._events.put(partial(self._finish, task, error))
+    def _perform(self, task: Task | None) -> None:
+        """Run a task, and then what it made ready: handing that to another thread costs more than many a task."""
+        while task is not None:
+            error: BaseException | None = None
+            _thread.park = partial(self._park, task.task_id)
+            try:
+                task.trigger_event(luigi.Event.START, task)
+                task.run()
+                task.trigger_event(luigi.Event.SUCCESS, task)
+            except BaseException as raised:
+                error = raised
+                task.trigger_event(luigi.Event.FAILURE, task, raised)
+            task = self._after(task, error)
+
+    def _after(self, task: Task, error: BaseException | None) -> Task | None:
+        """Settle a task that has ended; return the next one for its thread."""
+        with self._changed:
+            try:
+                self._finish(task, error)
+                following = self._next()
+                self._fill()
+            except BaseException as raised:
+                following, self._broken = None, raised
+            if not self._running_tasks or self._broken is not None:
+                self._changed.notify()
+            return following
+
+    def _park(self, task_id: str) -> None:
+        with self._changed:
+            self._parked.add(task_id)
+            self._fill()
 
     def _finish(self, task: Task, error: BaseException | None) -> None:
-        self._running_tasks.pop(task.task_id)
+        self._running_tasks.pop(task.task_id, None)
         self._parked.discard(task.task_id)
         self._tell(task, DONE if error is None else FAILED, None)
         self._forget(task)

@@ -6,7 +6,7 @@ import luigi
 import pytest
 from luigi.task_status import DONE, FAILED, PENDING
 
-from transship.tasks.engine import drive
+from transship.tasks.engine import drive, park
 from transship.tasks.scheduler import WindowScheduler
 
 DONE_STEPS: set[tuple[str, int]] = set()
@@ -118,6 +118,51 @@ def test_roots_are_drawn_only_as_threads_fall_free():
 
     ended(roots(), threads=2)
     assert all(position - done <= 4 for position, done in enumerate(drawn))
+
+
+def test_the_steps_of_an_image_follow_each_other_in_one_thread():
+    threads = {}
+
+    class Placed(Step):
+        def requires(self):
+            return Placed(image=self.image, number=self.number - 1) if self.number else []
+
+        def run(self):
+            threads.setdefault(self.image, set()).add(threading.get_ident())
+            super().run()
+
+    succeeded, _ = ended((Placed(image=f"i{n}", number=5) for n in range(50)), threads=4)
+    assert succeeded
+    assert [len(used) for used in threads.values()] == [1] * 50
+
+
+def test_a_parked_task_gives_its_place_to_another_and_ends_after_it():
+    other_done = threading.Event()
+
+    class Waits(Step):
+        def run(self):
+            park()
+            assert other_done.wait(20), "no place was given away"
+            super().run()
+
+    class Frees(Step):
+        def run(self):
+            super().run()
+            other_done.set()
+
+    succeeded, _ = ended([Waits(image="waits", number=0), Frees(image="frees", number=0)], threads=1)
+    assert succeeded
+    assert ORDER == [("frees", 0), ("waits", 0)]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_cannot_be_told_of_a_task_ends_the_run_with_that_error(threads):
+    def broken(_task, _error):
+        raise ConnectionError("nobody listens")
+
+    with pytest.raises(ConnectionError, match="nobody listens"):
+        drive((Step(image=f"i{n}", number=5) for n in range(20)), threads, broken)
+    assert len(ORDER) <= 2 * threads
 
 
 def test_a_step_that_is_ready_but_not_begun_still_holds_its_dependants_back():
