@@ -90,6 +90,8 @@ def _lines(root: Path) -> Iterator[bytes]:
     """Yield a line for each blob: digest, bytes, mtime in nanoseconds."""
     with suppress(OSError), os.scandir(root / "blobs") as algorithms:
         for algorithm in algorithms:
+            if not algorithm.is_dir(follow_symlinks=False):
+                continue
             with os.scandir(algorithm.path) as blobs:
                 for blob in blobs:
                     found = blob.stat(follow_symlinks=False)

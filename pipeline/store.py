@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from transship.pipeline.digest import Digest
+from transship.pipeline.digest import ALGORITHMS, Digest
 from transship.pipeline.disk import at_disk, disk_error, sync_directory, sync_or_drop
 from transship.pipeline.doubts import Doubts
 from transship.pipeline.durable import claim, open_locked, scratch_beside, sweep, write_durably
@@ -201,7 +201,8 @@ class Store:
 
     def sync(self) -> None:
         """Make the names of all blobs brought in so far durable."""
-        for algorithm in os.listdir(self._blobs) if self.durable else ():
+        # Others may leave files there, such as those of a file manager.
+        for algorithm in ALGORITHMS & set(os.listdir(self._blobs)) if self.durable else ():
             sync_directory(f"{self._blobs}/{algorithm}")
 
     def _remember(self, digest: Digest, raw: bytes) -> None:

@@ -52,7 +52,8 @@ def planning(root: Path) -> Iterator[None]:
 @contextmanager
 def _held(path: Path, kind: int, patience: float) -> Iterator[int]:
     with at_disk(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Emptied when it is held: not what a link leads to.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         deadline = time.monotonic() + patience
         while not _taken(handle, kind):

@@ -15,8 +15,12 @@ from transship.pipeline.transports.tar import Archive
 class Files(Protocol):
     """Files by their relative name, with ``/`` between folders."""
 
-    def find(self, name: str) -> Extent | None:
-        """Return where the file ``name`` lies, None where there is no such regular file."""
+    def find(self, name: str, *, follow: bool = False) -> Extent | None:
+        """Return where the file ``name`` lies, None where there is none; of an archive ``follow`` its own links.
+
+        Raises:
+            ContentError: a link of an archive not to be followed, or that goes in a circle.
+        """
 
 
 class Folder:
@@ -25,7 +29,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._root = path.resolve()
 
-    def find(self, name: str) -> Extent | None:
+    def find(self, name: str, *, follow: bool = False) -> Extent | None:
         """Return the file ``name`` below the folder, None where there is none or it lies outside."""
         folder, _, last = name.rpartition("/")
         try:
@@ -55,24 +59,24 @@ class Tar:
         # Its index stays; the bytes are read by whoever opens an extent.
         self._archive.close()
 
-    def find(self, name: str) -> Extent | None:
-        """Return the member ``name``, following links inside the archive; raises where they go in a circle."""
+    def find(self, name: str, *, follow: bool = False) -> Extent | None:
+        """Return the member ``name``, as `Files.find` says."""
         try:
-            member = self._archive.find(name, follow=True)
+            member = self._archive.find(name, follow=follow)
         except NotFoundError:
             return None
         return Extent(self._archive.path, member.offset, member.size)
 
 
-def read(files: Files, name: str, limit: int, where: str) -> bytes:
-    """Return all of the file ``name``; ``where`` says in messages of what it is a part.
+def read(files: Files, name: str, limit: int, where: str, *, follow: bool = False) -> bytes:
+    """Return all of the file ``name``, found as `Files.find` says; ``where`` says in messages of what it is a part.
 
     Raises:
         NotFoundError: there is none.
         ContentError: it is longer than ``limit``.
         TransportError: it cannot be read.
     """
-    extent = files.find(name)
+    extent = files.find(name, follow=follow)
     if extent is None:
         raise NotFoundError(f"{where}: no file {shown(name)!r}")
     return extent.read(limit)

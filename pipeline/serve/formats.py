@@ -197,12 +197,12 @@ class DockerArchive:
         return Descriptor(DOCKER_MANIFEST, digest, len(raw))
 
     def _config(self, name: str) -> tuple[Descriptor, tuple[Digest, ...]]:
-        raw = read(self._files, name, MAX_DOCUMENT, self._where)
+        raw = read(self._files, name, MAX_DOCUMENT, self._where, follow=True)
         config = ImageConfig.parse(raw, f"{self._where} config {shown(name)}")
         return Descriptor(DOCKER_CONFIG, config.digest, len(raw)), config.diff_ids
 
     def _find(self, name: str) -> Extent:
-        extent = self._files.find(name)
+        extent = self._files.find(name, follow=True)
         if extent is None:
             raise ContentError(f"{self._where} {MANIFEST} names {shown(name)!r}, which is not in the archive")
         return extent
