@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.hostile import Reply, serving
 from support.hostile_place import Place
 from support.images import make_image, write_layout
 from support.serving import write_directory
@@ -155,3 +156,63 @@ def test_row_45_what_is_written_under_umask_0_is_not_for_others_to_write(place: 
     for path in (place.folder / "out").rglob("*"):
         if path.is_file() and path.name != "oci-layout":
             assert not path.stat().st_mode & 0o022, path
+
+
+@pytest.mark.parametrize("command", ["copy", "run"])
+@pytest.mark.parametrize("name", ["index.json", "oci-layout", "blobs", "blobs/sha256"])
+def test_row_26_no_destination_is_written_through_a_link_in_it(place: Place, command: str, name: str) -> None:
+    write_layout(place.folder / "in", {"x": IMAGE})
+    write_layout(place.folder / "out", {"y": make_image("other", docker=False)})
+    linked = place.folder / "out" / name
+    linked.rename(place.folder / "sentinel/moved")
+    linked.symlink_to(place.folder / "sentinel/moved")
+    (place.folder / "b.yaml").write_text("version: 1\nimages: [{from: 'oci:in', to: ['oci:out:x']}]\n")
+    words = ("copy", "oci:in", "oci:out:x") if command == "copy" else ("run", "b.yaml")
+    done = place.run(*words, may_change=("out", "runs"))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "is a symbolic link" in done.err
+
+
+def test_row_26_a_run_empties_no_file_that_its_lock_leads_to_and_minds_no_stray_file(place: Place) -> None:
+    write_layout(place.folder / "in", {"x": IMAGE})
+    (place.folder / "runs/b/blobs").mkdir(parents=True)
+    (place.folder / "runs/b/blobs/.stray").write_text("left by a file manager")
+    (place.folder / "runs/b/lock").symlink_to(place.outside)
+    (place.folder / "b.yaml").write_text("version: 1\nimages: [{from: 'oci:in', to: ['oci:out:x']}]\n")
+    done = place.run("run", "b.yaml", may_change=("out", "runs"))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "runs/b/lock" in done.err
+    (place.folder / "runs/b/lock").unlink()
+    done = place.run("run", "b.yaml", may_change=("out", "runs"))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\u202ex", "UP per", "-x", "..x"])
+def test_row_36_a_folders_name_that_no_repository_has_is_shown_escaped(place: Place, name: str) -> None:
+    (place.folder / "images").mkdir()
+    write_directory(place.folder / "images" / name, IMAGE)
+    done = place.run("sync", "--src", "dir", "--dest", "docker", "images", "127.0.0.1:1/x", may_change=("runs",))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "is malformed" in done.err
+    assert done.err.strip().isprintable()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "empty"])
+def test_row_38_what_is_no_image_in_a_tree_ends_none_of_a_sync_but_itself(place: Place, kind: str) -> None:
+    (place.folder / "images/bad").mkdir(parents=True)
+    victim = place.folder / "images/bad/manifest.json"
+    {
+        "link": lambda: victim.symlink_to(place.outside),
+        "fifo": lambda: os.mkfifo(victim),
+        "folder": victim.mkdir,
+        "empty": lambda: victim.write_bytes(b""),
+    }[kind]()
+    words = ("--src", "dir", "--dest", "docker", "--keep-going", "--retry-times=0", "--dest-tls-verify=false")
+    write_directory(place.folder / "images/good", IMAGE)
+    with serving(lambda seen: Reply(404)) as registry:
+        done = place.run("sync", *words, "images", f"{registry.name}/x", may_change=("runs",))
+    said = done.err.splitlines()
+    assert done.code == 1
+    assert len(said) == (1 if kind == "folder" else 2)
+    assert "POST" in said[-1]
+    assert kind == "folder" or "images/bad" in said[0]

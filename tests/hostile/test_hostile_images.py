@@ -217,3 +217,25 @@ def test_row_53_what_is_no_sif_or_tar_is_refused_by_all_who_read_it(place: Place
     form, raw, says = OTHERS[name]
     (place.folder / "in").write_bytes(raw)
     place.every_reader_refuses(f"{form}:in", says, turn=[*OTHERS].index(name))
+
+
+@pytest.mark.parametrize("name", ["twice", "case", "nan", "huge", "deepest", "trailing", "bom", "null", "large"])
+def test_row_57_a_manifest_in_a_file_is_read_strictly_by_all_who_read_it(place: Place, name: str) -> None:
+    """Rows 3, 29 and 57."""
+    ways = {
+        **spoilt(IMAGE.manifest_raw.strip(), "layers"),
+        "large": (b" " * (5 << 20), "over the limit of 4194304 bytes"),
+    }
+    raw, says = ways[name]
+    (place.folder / "m.json").write_bytes(raw)
+    who = ("docker.io/library/x:y", "ABCD" * 10)
+    for words in (
+        ("manifest-digest", "m.json"),
+        ("standalone-sign", "m.json", *who, "-o", "out"),
+        ("standalone-verify", "m.json", *who, "m.json"),
+    ):
+        done = place.run(*words)
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert "m.json: " in done.err
+        assert says in done.err
+        assert not (place.folder / "out").exists()

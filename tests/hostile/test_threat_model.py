@@ -5,12 +5,30 @@ import functools
 import re
 from pathlib import Path
 
+from transship.pipeline.cli.commands import COMMANDS, HIDDEN
+
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs/threat-model.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| (\d+) \|(.*)\|$", PAGE, re.MULTILINE))
 PROMISES = re.findall(
     r"^\| (.*) \|$", PAGE.partition("## What holds")[2].partition("## What does not")[0], re.MULTILINE
 )[1:]
+MEETS = dict(re.findall(r"^\| `([a-z-]+)` \| .* \| ([\d, to]+) \|$", PAGE, re.MULTILINE))
+READERS = ("copy", "inspect", "verify", "layers", "run")
+WRITERS = ("copy", "sync", "run")
+GIVEN = {
+    "READ": (*READERS, "sync"),
+    "COMMANDS": (*READERS, "sync", "list-tags", "delete"),
+    "PUSH": WRITERS,
+    "WRITE": (*WRITERS, "delete", "login"),
+    "MOVERS": READERS,
+    "every_reader_refuses": READERS,
+    "place.refused": (*READERS, "serve"),
+    "copy_refused": ("copy",),
+    "served": ("serve",),
+    "push": WRITERS,
+}
+"""What the words of these tests stand for: which commands get the input."""
 NAMED = set(re.findall(r"`(test_\w+)`", PAGE))
 
 
@@ -24,6 +42,43 @@ def defined(*folders: str) -> set[str]:
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                     found.add(node.name)
     return found
+
+
+def given() -> dict[str, set[str]]:
+    """Return the commands that each test names, itself or by one of the words for several."""
+    found: dict[str, set[str]] = {}
+    for path in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                found[node.name] = {command for part in ast.walk(node) for command in _meant(part)}
+    return found
+
+
+def _meant(part: ast.AST) -> tuple[str, ...]:
+    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+        return GIVEN.get(part.value, (part.value,) if part.value in MEETS else ())
+    if isinstance(part, ast.Attribute):
+        return GIVEN.get(ast.unparse(part), GIVEN.get(part.attr, ()))
+    return GIVEN.get(part.id, ()) if isinstance(part, ast.Name) else ()
+
+
+def numbers(text: str) -> set[int]:
+    """Return the numbers of a list such as ``1, 3 to 5``."""
+    spans = [[int(number) for number in part.split(" to ")] for part in text.split(", ")]
+    return {number for span in spans for number in range(span[0], span[-1] + 1)}
+
+
+def test_every_command_that_reads_what_others_wrote_is_given_the_rows_that_it_meets() -> None:
+    tests = given()
+    for command, said in MEETS.items():
+        for number in numbers(said):
+            held = re.findall(r"`(test_\w+)`", ROWS[str(number)])
+            assert any(command in tests.get(name, ()) for name in held), (command, number)
+
+
+def test_of_every_command_it_is_said_what_it_reads() -> None:
+    section = PAGE.partition("## Which command meets")[2].partition("\n## ")[0]
+    assert {name for name in (*COMMANDS, *HIDDEN) if f"`{name}`" not in section} == set()
 
 
 def test_every_row_has_a_test_or_a_reason() -> None:
