@@ -67,7 +67,9 @@ def test_row_57_each_document_of_a_form_is_read_strictly_by_all_who_read_it(
     tmp_path: Path, forks: Any, form: str, file: str
 ) -> None:
     raw, key = DOCUMENTS[form, file]
-    for turn, (name, (bad, says)) in enumerate(spoilt(raw, key).items()):
+    # Every other way: the archive of a layout gets what the folder does not.
+    half = [*spoilt(raw, key).items()][form.endswith("archive") :: 2]
+    for turn, (name, (bad, says)) in enumerate(half):
         folder = tmp_path / name
         folder.mkdir()
         short = file != "oci-layout" or len(bad) <= 4096
