@@ -20,7 +20,7 @@ _MAX_LINE: Final = 64 << 10
 _MAX_FIELDS: Final = 100
 _LONGEST: Final = 600.0
 """Seconds for a head on a socket without a time-out, which the pool gives none."""
-_GATHERED: Final = 256 << 10
+_GATHERED: Final = 96 << 10
 """Bytes after which a read returns, however much more is there: what no one has written yet is lost by a kill."""
 _MAX_INTERIM: Final = 10
 _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
