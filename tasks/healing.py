@@ -21,11 +21,12 @@ def heal(workspace: Workspace, pending: Callable[[], list[str]]) -> None:
     sweep_folder(workspace.root)
     store = workspace.store
     store.doubts = Doubts.of(workspace.root)
-    done = (workspace.root / CHECKPOINTS).is_dir()
-    if not store.doubts and not (store.doubts.astray and done):
+    if not store.doubts and not store.doubts.astray:
         return
     for folder in (workspace.root / "blobs").iterdir():
         sweep_folder(folder)
+    if not store.doubts and not (workspace.root / CHECKPOINTS).is_dir():
+        return
     # Each is read, also after one was found damaged.
     found = [store.doubts.dispelled(digest, str(store.path(digest))) for digest in store.doubts.changed()]
     deliveries = workspace.plan.deliveries

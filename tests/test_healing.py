@@ -88,3 +88,12 @@ def test_verify_of_a_run_cut_short_checks_what_is_written_and_counts_the_rest(tm
     found = command(tmp_path, "verify", "runs/heal")
     assert (found.returncode, found.stdout) == (1, "1 images verified, 0 not, 1 not written yet\n")
     assert found.stderr == "runs/heal: 1 images not written yet, see transship status\n"
+
+
+def test_what_a_run_killed_at_its_first_write_left_in_the_store_is_swept(tmp_path):
+    path = batch(tmp_path)
+    store = tmp_path / "runs/heal/blobs/sha256"
+    store.mkdir(parents=True)
+    (store / f".{'ab' * 32}.0123456789ab.partial").write_bytes(b"half")
+    assert command(tmp_path, "run", str(path)).returncode == 0
+    assert [found.name for found in store.iterdir() if found.name.startswith(".")] == []
