@@ -3,57 +3,22 @@
 A key is the digest of its own canonical content, so that editing one line of a batch redoes one image.
 """
 
-import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.docker_name import DockerReference
-from transship.pipeline.manifest.document import Json, Object, dump
+from transship.pipeline.image_job import ImageJob, key_of
+from transship.pipeline.manifest.document import Json, Object
 from transship.pipeline.reference import LOCAL, PathReference, Reference, parse_reference
 
-if TYPE_CHECKING:
-    from transship.pipeline.resolve import Platforms
+__all__ = ["ARCHIVES", "Delivery", "ImageJob", "Member", "Plan", "RegistryAccess", "interned"]
 
 ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
 """Transports whose destination is one file, written once, of all its images."""
 _FLAGS: Final = ("preserve", "reversible", "lossless")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageJob:
-    """One image to fetch: its reference, the platforms wanted, whether what hangs on it is too.
-
-    With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
-    ``policy`` tells that a policy that asks something of it has changed. ``signatures`` are read unless all
-    destinations do without.
-    """
-
-    source: str
-    platforms: "Platforms"
-    referrers: bool = False
-    sparse: bool = False
-    policy: str = ""
-    signatures: bool = True
-
-    @property
-    def key(self) -> str:
-        """The identity of this job, fit for a folder name."""
-        return _key(self.document())
-
-    def document(self) -> Object:
-        """Return the JSON object of the job in a plan."""
-        # What is not asked for is left out: older plans, and the keys of what they did, are without it.
-        return {
-            "source": self.source,
-            "platforms": _platforms(self.platforms),
-            **({"referrers": True} if self.referrers else {}),
-            **({"sparse": True} if self.sparse else {}),
-            **({"policy": self.policy} if self.policy else {}),
-            **({} if self.signatures else {"signatures": False}),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +51,7 @@ class Delivery:
         """The identity of this delivery, fit for a folder name."""
         # What bounds the work does not change what comes of it.
         members = (replace(member, shape=member.shape._replace(budget=DEFAULT_BUDGET)) for member in self.members)
-        return _key(replace(self, members=tuple(members)).document())
+        return key_of(replace(self, members=tuple(members)).document())
 
     def document(self) -> Object:
         """Return the JSON object that `Delivery.read` takes."""
@@ -180,7 +145,7 @@ class Plan:
     def read(cls, document: "dict[str, object]") -> "Plan":
         """Return the plan of a document that ``schemas/plan.schema.json`` has accepted."""
         found: Mapping[str, object] = document
-        images = [_image(item) for item in _list(found["images"])]
+        images = [ImageJob.read(item) for item in _list(found["images"])]
         deliveries = interned(_delivery(item) for item in _list(found["deliveries"]))
         registries = {
             host: RegistryAccess(
@@ -229,14 +194,6 @@ def interned(deliveries: Iterable[Delivery]) -> Iterator[Delivery]:
         )
 
 
-def _key(document: Object) -> str:
-    return hashlib.sha256(dump(document)).hexdigest()[:24]
-
-
-def _platforms(platforms: "Platforms") -> Json:
-    return platforms if isinstance(platforms, str) else list(platforms)
-
-
 def _shape_document(shape: Shape) -> Json:
     return {
         "manifests": shape.manifests,
@@ -254,18 +211,6 @@ def _shape_document(shape: Shape) -> Json:
         **({"decrypt": [*shape.decrypt]} if shape.decrypt else {}),
         **({"named": [*shape.named]} if any(shape.named) else {}),
     }
-
-
-def _image(item: "dict[str, object]") -> ImageJob:
-    platforms = item["platforms"]
-    return ImageJob(
-        str(item["source"]),
-        platforms if isinstance(platforms, str) else tuple(str(text) for text in _items(platforms)),
-        item.get("referrers") is True,
-        item.get("sparse") is True,
-        str(item.get("policy", "")),
-        item.get("signatures") is not False,
-    )
 
 
 def _delivery(item: "dict[str, object]") -> Delivery:

@@ -6,7 +6,7 @@ from typing import Final
 
 from transship import schemas
 from transship.pipeline.durable import write_durably
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import ContentError, UsageError
 from transship.pipeline.jobs import Plan
 
 PLAN: Final = "batch.json"
@@ -34,6 +34,6 @@ def read_plan(root: Path) -> Plan | None:
         plan = Plan.read(document)
         if any(member.image not in plan.images for found in plan.deliveries.values() for member in found.members):
             raise ValueError("a delivery of an image that is not in it")
-    except (ValueError, RecursionError, schemas.SchemaError) as error:
+    except (ValueError, RecursionError, ContentError, schemas.SchemaError) as error:
         raise UsageError(f"{path}: not a plan of this version of transship: {error}", advice="remove it") from error
     return plan

@@ -1,5 +1,7 @@
 """From a batch as read to the plan of a run: which images, which shapes, which deliveries. Pure."""
 
+from dataclasses import replace
+
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings
 from transship.pipeline.batch.signatures import NOTHING
 from transship.pipeline.compression import Budget, Compression
@@ -23,12 +25,8 @@ def plan_batch(batch: Batch, batch_digest: str, guard: Guard = Guard()) -> Plan:
     images: dict[str, ImageJob] = {}
     members: dict[tuple[str, str, int], list[Member]] = {}
     for position, job in enumerate(batch.jobs):
-        platforms = _platforms(job)
-        sparse = job.sparse and not isinstance(platforms, str)
-        policy, signing = guard.of(job.source), _signing(job)
-        image = ImageJob(
-            str(job.source), platforms, job.referrers, sparse, policy, bool(policy) or not job.signing.remove
-        )
+        signing = _signing(job)
+        image = image_job(job, guard)
         key = image.key
         images[key] = image
         for number, destination in enumerate(job.destinations):
@@ -37,7 +35,7 @@ def plan_batch(batch: Batch, batch_digest: str, guard: Guard = Guard()) -> Plan:
                 refuse_place(transport, name)
             # An archive is written once, of all its images; anything else image by image.
             shared = -1 if transport in ARCHIVES else position * 1000 + number
-            member = Member(key, _shape(job, transport), name, signing)
+            member = Member(key, shape(job, transport), name, signing)
             members.setdefault((transport, path, shared), []).append(member)
     made = (Delivery(transport, path, tuple(found)) for (transport, path, _), found in members.items())
     deliveries = list(interned(made))
@@ -51,6 +49,22 @@ def plan_batch(batch: Batch, batch_digest: str, guard: Guard = Guard()) -> Plan:
         batch.policy,
         batch.require_signed,
     )
+
+
+def image_job(job: Job, guard: Guard = Guard()) -> ImageJob:  # noqa: B008 - a value
+    """Return what is read for ``job`` under a policy, pinned where a lock says to what.
+
+    Raises:
+        UsageError: a destination holds one platform, and several are asked for.
+    """
+    wanted = platforms(job)
+    sparse = job.sparse and not isinstance(wanted, str)
+    policy = guard.of(job.source)
+    signatures = bool(policy) or not job.signing.remove
+    image = ImageJob(str(job.source), wanted, job.referrers, sparse, policy, signatures)
+    if job.resolved is None:
+        return image
+    return replace(image, pinned=str(job.resolved.digest), hanging=job.resolved.hanging)
 
 
 def _signing(job: Job) -> str:
@@ -72,9 +86,14 @@ def _signing(job: Job) -> str:
     return to_text(Wish(Signing(found, words.identity), words.remove))
 
 
-def _platforms(job: Job) -> Platforms:
+def platforms(job: Job) -> Platforms:
+    """Return which of an index are read: where all destinations hold one, and none was asked for, this machine's.
+
+    Raises:
+        UsageError: a destination holds one platform, and several are asked for.
+    """
     transports = {_place(destination)[0] for destination in job.destinations}
-    single = transports <= SINGLE
+    single = bool(transports) and transports <= SINGLE
     if single and not isinstance(job.platforms, str) and len(job.platforms) == 1:
         return job.platforms[0]
     if (
@@ -89,10 +108,11 @@ def _platforms(job: Job) -> Platforms:
     return "host" if single and not job.explicit_platforms else job.platforms
 
 
-def _shape(job: Job, transport: str) -> Shape:
+def shape(job: Job, transport: str) -> Shape:
+    """Return the form of ``job`` at a destination of ``transport``."""
     wish = job.wish
     layers = None if wish.layers == "keep" else Compression(wish.layers)
-    shape = Shape(
+    made = Shape(
         wish.manifests,
         wish.config,
         layers,
@@ -106,7 +126,7 @@ def _shape(job: Job, transport: str) -> Shape:
         encrypt_layers=wish.encrypt_layers,
         decrypt=wish.decrypt,
     )
-    return bounded(shape, transport)
+    return bounded(made, transport)
 
 
 def _place(destination: Destination) -> tuple[str, str, str]:

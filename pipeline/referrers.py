@@ -91,6 +91,19 @@ def find(source: Source, store: Store, selection: Selection, pool: "Executor | N
     return _Finding(source, source, store, pool).run(selection)
 
 
+def fetch_named(source: Source, store: Store, found: Found) -> Found:
+    """Bring the manifests of what a lock has ``found`` into the store, without asking what hangs there now; return it.
+
+    Raises:
+        NotFoundError: one is no longer there.
+        ContentError: one is not what the lock says.
+        TransportError: the medium failed.
+    """
+    for referrer in found.referrers:
+        fetch_below(source, store, Selection(referrer.manifest))
+    return found
+
+
 class _Finding:
     def __init__(self, source: Source, referring: Referring, store: Store, pool: "Executor | None") -> None:
         self._source = source

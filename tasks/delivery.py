@@ -40,7 +40,7 @@ class _DeliveryStep(Step):
     def sink(self) -> Sink:
         """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
         space = self.workspace
-        sources = [parse_reference(space.plan.images[member.image].source) for member in self.job.members]
+        sources = [parse_reference(space.plan.images[member.image].reads) for member in self.job.members]
         return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
 
     def conversion(self, member: Member) -> ConvertMediaTypes:

@@ -18,9 +18,10 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.jobs import ImageJob
 from transship.pipeline.manifest.document import Json
-from transship.pipeline.referrers import Found, Place, fetch, find, sort_out
+from transship.pipeline.referrers import Found, Place, fetch, fetch_named, find, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
+from transship.pipeline.transport import Source
 from transship.pipeline.tree import Selection
 from transship.pipeline.trust.carrying import Found as Signatures
 from transship.pipeline.trust.carrying import collect, from_document, to_document
@@ -93,11 +94,12 @@ class FetchManifest(_ImageStep):
 
     def perform(self) -> Result:
         """Bring the root manifest into the store."""
-        source = self.workspace.source(self.job.source)
+        source = self.workspace.source(self.job.reads)
         try:
             root = fetch_manifest(source, self.workspace.store)
         finally:
             source.close()
+        self.job.refuse_other(root.digest)
         return {"root": root.to_document()}
 
 
@@ -112,7 +114,7 @@ class ResolvePlatform(_ImageStep):
         """Bring the manifests of the instances into the store."""
         root = descriptor(self.requires().result()["root"])
         store = self.workspace.store
-        source = self.workspace.source(self.job.source)
+        source = self.workspace.source(self.job.reads)
         try:
             selection = resolve(source, store, root, self.job.platforms)
             # Before a config or a layer is read.
@@ -120,7 +122,7 @@ class ResolvePlatform(_ImageStep):
             accepted = self.workspace.judge(self.job.source, selection, signatures)
             hanging: Result = {}
             if self.job.referrers:
-                hanging = find(source, store, selection, self.workspace.pool).to_document()
+                hanging = self._hanging(source, selection).to_document()
         finally:
             source.close()
         kept: Json = None if selection.kept is None else [str(digest) for digest in selection.kept]
@@ -128,6 +130,11 @@ class ResolvePlatform(_ImageStep):
         if signatures:
             trust["signatures"] = to_document(store, signatures)
         return {"root": selection.root.to_document(), "kept": kept, **hanging, **trust}
+
+    def _hanging(self, source: Source, selection: Selection) -> Found:
+        if self.job.hanging is None:
+            return find(source, self.workspace.store, selection, self.workspace.pool)
+        return fetch_named(source, self.workspace.store, self.job.hanging)
 
     def selection(self) -> Selection:
         """Return what was chosen."""
@@ -155,7 +162,7 @@ class FetchBlobs(_ImageStep):
     def perform(self) -> Result:
         """Fetch what the store lacks."""
         space, resolved = self.workspace, self.requires()
-        source = space.source(self.job.source)
+        source = space.source(self.job.reads)
         try:
             done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes)
             more = fetch(source, space.store, resolved.hanging().referrers, space.pool, space.on_bytes)
@@ -186,7 +193,7 @@ class ConvertMediaTypes(_ImageStep):
         selection = self.requires().requires().selection()
         shape = self.workspace.shapes[self.shape]
         space = self.workspace
-        fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.source)), space.registries)
+        fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.reads)), space.registries)
         keys = loaded(shape.encrypt, shape.decrypt)
         made = convert(self.workspace.store, selection, shape, self.workspace.pool, keys=keys)
         repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)

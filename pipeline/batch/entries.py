@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,10 @@ _WISHES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of ``images``; ``source`` is a repository where ``selector`` is set. Templates are unfilled."""
+    """One entry of ``images``; ``source`` is a repository where ``selector`` is set. Templates are unfilled.
+
+    ``said`` is the entry as it stands, with the defaults.
+    """
 
     at: Place
     source: Reference
@@ -50,6 +53,7 @@ class Entry:
     referrers: bool = False
     sparse: bool = False
     signing: SigningWords = NOTHING
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     def repository(self) -> DockerReference:
         """Return the repository that ``selector`` chooses from."""
@@ -59,16 +63,16 @@ class Entry:
 
 
 def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], number: int, image: Any) -> Entry:
-    """Return entry ``number`` of ``images``; relative paths are taken from ``folder``.
+    """Return entry ``number`` of ``images``, without templates where ``to`` is nowhere said.
+
+    Relative paths are taken from ``folder``.
 
     Raises:
-        UsageError: a value is malformed, not supported yet, or ``to`` is nowhere said.
+        UsageError: a value is malformed, or not supported yet.
     """
     at: Place = ("images", number)
     merged = {**defaults, **image}
     places: dict[str, Place] = {key: (*at, key) if key in image else ("defaults", key) for key in merged}
-    if "to" not in merged:
-        raise document.refusal(at, "no destination", "say to: here or under defaults")
     if merged.get("sparse") and not isinstance(merged.get("platforms"), list):
         raise document.refusal(places["sparse"], "goes with a list of platforms", "say platforms: [linux/amd64, ...]")
     return Entry(
@@ -80,11 +84,18 @@ def read_entry(document: Document, folder: Path, defaults: Mapping[str, Any], nu
         # then gets this machine's image.
         explicit_platforms="platforms" in image or merged.get("platforms", "all") != "all",
         wish=_wish(document, folder, places, merged),
-        templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged["to"])),
+        templates=tuple(_template(document, (*places["to"], n), text) for n, text in enumerate(merged.get("to", ()))),
         referrers=merged.get("referrers", False),
         sparse=merged.get("sparse", False),
         signing=read_signing(document, folder, places, merged),
+        said=merged,
     )
+
+
+def refuse_aimless(document: Document, entry: Entry) -> None:
+    """Raise `UsageError` where an image goes nowhere."""
+    if not entry.templates:
+        raise document.refusal(entry.at, "no destination", "say to: here or under defaults")
 
 
 def read_registries(document: Document, folder: Path, registries: Mapping[str, Any]) -> dict[str, RegistrySettings]:

@@ -1,9 +1,9 @@
 """From an entry of the batch file to its jobs: tags chosen, placeholders filled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from transship.pipeline.batch.entries import PLACEHOLDER, Entry, settle
 from transship.pipeline.batch.model import Destination, Job, Target
@@ -24,11 +24,16 @@ from transship.pipeline.reference import (
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """A job, where its entry stands, and where each of its destinations was said."""
+    """A job, where its entry stands, and where each of its destinations was said.
+
+    ``texts`` are the destinations as they were said, filled; ``said`` is the entry as it stands, with the defaults.
+    """
 
     at: Place
     job: Job
     places: tuple[Place, ...]
+    texts: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def expand(document: Document, folder: Path, entry: Entry, tags: Sequence[str]) -> list[Expansion]:
@@ -56,9 +61,10 @@ def _sources(document: Document, entry: Entry, tags: Sequence[str]) -> list[Refe
 
 def _job(document: Document, folder: Path, entry: Entry, source: Reference) -> Expansion:
     values = _values(source)
+    places = tuple(at for at, _ in entry.templates)
+    texts = tuple(_filled(document, entry, at, template, values) for at, template in entry.templates)
     destinations = tuple(
-        Destination(_destination(document, folder, at, _filled(document, entry, at, template, values)))
-        for at, template in entry.templates
+        Destination(_destination(document, folder, at, text)) for at, text in zip(places, texts, strict=True)
     )
     job = Job(
         source,
@@ -70,7 +76,7 @@ def _job(document: Document, folder: Path, entry: Entry, source: Reference) -> E
         sparse=entry.sparse,
         signing=filled(document, entry.at, entry.signing, lambda at, text: _filled(document, entry, at, text, values)),
     )
-    return Expansion(entry.at, job, tuple(at for at, _ in entry.templates))
+    return Expansion(entry.at, job, places, texts, entry.said)
 
 
 def _values(source: Reference) -> dict[str, str]:

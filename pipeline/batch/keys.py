@@ -26,7 +26,7 @@ def read_keys(
     if layers and not encrypt:
         raise document.refusal(places["encrypt-layers"], "goes with encrypt", "say encrypt: [jwe:FILE]")
     made: dict[str, Any] = {"encrypt_layers": tuple(layers)} if layers else {}
-    for key, said, read in (("encrypt", encrypt, _recipient), ("decrypt", decrypt, _secret)):
+    for key, said, read in (("encrypt", encrypt, recipient), ("decrypt", decrypt, secret)):
         settled = []
         for number, text in enumerate(said):
             try:
@@ -37,12 +37,14 @@ def read_keys(
     return made
 
 
-def _recipient(absolute: Callable[[str], str], text: str) -> str:
+def recipient(absolute: Callable[[str], str], text: str) -> str:
+    """Return ``text``, an item of ``encrypt``, with its path as ``absolute`` makes it; raises `UsageError`."""
     protocol, value = parse_recipient(text)
     return text if protocol == "pgp" else f"{protocol}:{absolute(value)}"
 
 
-def _secret(absolute: Callable[[str], str], text: str) -> str:
+def secret(absolute: Callable[[str], str], text: str) -> str:
+    """Return ``text``, an item of ``decrypt``, with its paths as ``absolute`` makes them; raises `UsageError`."""
     file, passphrase = parse_secret(text)
     if passphrase is None:
         return absolute(file)

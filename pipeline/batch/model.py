@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from transship.pipeline.batch.resolved import Resolved
 from transship.pipeline.batch.signatures import NOTHING, SigningWords
 from transship.pipeline.compression import DEFAULT_BUDGET
 from transship.pipeline.docker_name import DockerReference
@@ -56,7 +57,7 @@ class Job:
     """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default.
 
     ``referrers`` copies what hangs on it; ``sparse`` keeps the index of a list of platforms as it is.
-    ``signing`` says what is done with signatures.
+    ``signing`` says what is done with signatures. ``resolved`` is what a lock says of it, None where none does.
     """
 
     source: Reference
@@ -67,6 +68,7 @@ class Job:
     referrers: bool = False
     sparse: bool = False
     signing: SigningWords = NOTHING
+    resolved: Resolved | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,17 +46,17 @@ class Document:
         return UsageError(f"{self.path}:{self.line(path)}: {where}{shown(why, _MAX_MESSAGE)}", advice=advice)
 
 
-def read_document(path: File, *, literal: bool = False) -> Document:
+def read_document(path: File, *, literal: bool = False, limit: int = MAX_BATCH) -> Document:
     """Return what the file holds; JSON where it is named ``*.json``, else YAML.
 
     With ``literal`` it is YAML whatever its name, and numbers and booleans stay the text that they are: a
     tag 1.10 is no number.
 
     Raises:
-        UsageError: unreadable, over 16 MiB, not UTF-8, malformed, a key twice, nested too deeply,
+        UsageError: unreadable, over ``limit`` bytes, not UTF-8, malformed, a key twice, nested too deeply,
             or grown too large by its aliases; names the line.
     """
-    text = _read(path)
+    text = _read(path, limit)
     try:
         strict_json = path.suffix == ".json" and not literal
         value = json.loads(text) if strict_json else None
@@ -78,14 +78,14 @@ def read_document(path: File, *, literal: bool = False) -> Document:
     return Document(path, value if strict_json else walked, walk.lines)
 
 
-def _read(path: File) -> str:
+def _read(path: File, limit: int) -> str:
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BATCH + 1)
+            raw = file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_BATCH:
-        raise UsageError(f"{path}: over the limit of {MAX_BATCH >> 20} MiB", advice="split it")
+    if len(raw) > limit:
+        raise UsageError(f"{path}: over the limit of {limit >> 20} MiB", advice="split it")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -26,7 +26,8 @@ class SigningWords(NamedTuple):
     sigstore: str = ""
 
 
-_FILES: Final = ("sigstore-key", "sigstore", "passphrase-file")
+FILES: Final = ("sigstore-key", "sigstore", "passphrase-file")
+"""Keys that name a file."""
 NOTHING: Final = SigningWords()
 """Nothing is signed, and signatures go along where they can."""
 
@@ -43,9 +44,9 @@ def read_signing(
     if "signing" not in merged:
         return SigningWords(remove=remove)
     said, at = merged["signing"], places["signing"]
-    files = {name: str((folder / said[name]).absolute()) for name in _FILES if name in said}
+    files = {name: str((folder / said[name]).absolute()) for name in FILES if name in said}
     by, sq = said.get("by", ""), said.get("sq", "")
-    key, parameters, file = (files.get(name, "") for name in _FILES)
+    key, parameters, file = (files.get(name, "") for name in FILES)
     if not (by or sq or key or parameters):
         raise document.refusal(at, "names no key", "say by: and a fingerprint, or sigstore-key: and a file")
     if file and (count := sum(map(bool, (by, sq, key)))) != 1:
@@ -61,7 +62,7 @@ def _check_sigstore(document: Document, at: Place, files: Mapping[str, str]) -> 
     from transship.pipeline.trust.material import read_file  # noqa: PLC0415 - few batches sign
     from transship.pipeline.trust.sigstore.parameters import read  # noqa: PLC0415
 
-    key, parameters, file = (files.get(name, "") for name in _FILES)
+    key, parameters, file = (files.get(name, "") for name in FILES)
     if key and not file:
         raise document.refusal((*at, "sigstore-key"), "has no passphrase-file beside it", "a run asks nobody")
     for name, path in files.items():

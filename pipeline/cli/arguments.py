@@ -9,7 +9,7 @@ from transship.pipeline.cli.flags import elsewhere, reaching
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
+    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON, or a lock of one")
     parser.add_argument(
         "--runs", metavar="DIR", default="runs", help="folder in which run folders live (default: runs)"
     )
@@ -50,6 +50,17 @@ def _run(parser: argparse.ArgumentParser) -> None:
         choices=styles,
         default="auto",
         help="how to show progress on standard error (default: auto, a bar on a terminal, else lines)",
+    )
+
+
+def _lock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", default="", help="write the lock to this file")
+    parser.add_argument(
+        "--check",
+        metavar="FILE",
+        default="",
+        help="write nothing; print what is another one now than this lock says",
     )
 
 
@@ -110,6 +121,7 @@ def _positive(text: str) -> int:
 
 ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": _run,
+    "lock": _lock,
     "status": _status,
     "verify": _verify,
     "report": _report,

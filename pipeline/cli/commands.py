@@ -5,6 +5,7 @@ from typing import Final
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "copy and convert every image of a batch file; run again to resume",
+    "lock": "write down what every tag of a batch file means now; say later what has changed",
     "status": "show where every image of a run stands",
     "verify": "re-read and re-hash a run's destinations, or any image",
     "report": "show what happened: digests old and new, bytes, losses, errors",
@@ -32,7 +33,7 @@ ABSENT: Final[Mapping[str, str]] = {
     "experimental-image-proxy": "it is an interface for one program, and may change with every version of skopeo",
 }
 """Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
-OWN: Final = frozenset({"run", "status", "verify", "report", "serve"})
+OWN: Final = frozenset({"run", "lock", "status", "verify", "report", "serve"})
 """Commands that skopeo does not have; there 2 is the exit code of wrong options."""
 _LIKE: Final = 0.6
 

@@ -49,22 +49,40 @@ PAGES: Final[Mapping[str, Page]] = {
         (
             (0, "done"),
             (1, "failed; of the commands that skopeo has too, wrong options as well"),
-            (2, "the image was not found; of run, status, verify, report and serve: the options are wrong"),
+            (2, "the image was not found; of run, lock, status, verify, report and serve: options are wrong"),
             *_STOPPED,
         ),
     ),
     "run": Page(
         (
-            "The batch file says what to copy, from where to where, and in which form; relative paths in it are "
-            "relative to it. All that is done is written down in a run folder, and the same command goes on from "
-            "there, after a kill, a full disk or a registry that was down. Change a line of the batch file, and only "
-            "the images of that line are done anew.",
+            "The batch file, or a lock of it, says what to copy, from where to where, and in which form; relative "
+            "paths in it are relative to it. All that is done is written down in a run folder, and the same command "
+            "goes on from there, after a kill, a full disk or a registry that was down. Change a line of the batch "
+            "file, and only the images of that line are done anew.",
         ),
         _BULK,
         (
             ("check the batch file and print the plan", "transship run nightly.yaml --dry-run"),
             ("do it, or go on with it", "transship run nightly.yaml"),
+            ("do what a lock of it says", "transship run nightly.lock.json"),
             ("share it with other machines", "transship run nightly.yaml --scheduler http://host:8082"),
+        ),
+    ),
+    "lock": Page(
+        (
+            "Tags move; a lock says of each image of a batch file which digest it had, which manifests and blobs are "
+            "read of it, and what is wanted of it. transship run takes a lock in place of the batch file, does the "
+            "same, and asks for no tag. Made again of the same images it is the same file, byte for byte.",
+        ),
+        (
+            (0, "the lock is written, or all is as it says"),
+            (1, "an image cannot be resolved, or something is another one now; each is named"),
+            (2, "the batch file, the lock or the options are wrong"),
+            *_STOPPED,
+        ),
+        (
+            ("write it", "transship lock nightly.yaml -o nightly.lock.json"),
+            ("see what has changed since", "transship lock nightly.yaml --check nightly.lock.json"),
         ),
     ),
     "status": Page(

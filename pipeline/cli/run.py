@@ -21,8 +21,6 @@ from transship.pipeline.manifest.document import dump
 from transship.pipeline.reference import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from transship.pipeline.registry.registries import Registries
     from transship.pipeline.trust.guard import Guard
     from transship.pipeline.trust.sigstore.session import Session
@@ -258,18 +256,13 @@ def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
 
 
 def _expand(options: argparse.Namespace, path: Path, digest: str) -> "tuple[Plan, Guard]":
-    from transship.pipeline.batch import RegistrySettings, read_batch  # noqa: PLC0415
-    from transship.pipeline.cli.connect import connect, plan_settings  # noqa: PLC0415
-    from transship.pipeline.docker_name import DockerReference  # noqa: PLC0415
-    from transship.pipeline.planning import access, plan_batch  # noqa: PLC0415
+    from transship.pipeline.batch import read_batch  # noqa: PLC0415
+    from transship.pipeline.cli.batches import listing  # noqa: PLC0415
+    from transship.pipeline.planning import plan_batch  # noqa: PLC0415
 
-    def tags(reference: DockerReference, settings: "Mapping[str, RegistrySettings]") -> "list[str]":
-        said = plan_settings({host: access(found) for host, found in settings.items()})
-        with connect(options, settings=said) as registries:
-            client, there = registries.home(reference)
-            return list(client.list_tags(there.repository))
-
-    batch = read_batch(path, tags)
+    batch = read_batch(path, listing(options))
+    if options.refresh and any(job.resolved for job in batch.jobs):
+        raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
     guard = guard_of(options, batch.policy, required=batch.require_signed)
     plan = plan_batch(batch, _stamped(digest, guard), guard)
     _check_keys(plan)
@@ -295,7 +288,16 @@ def _read(path: Path) -> bytes:
 
 def _name_of(path: Path, raw: bytes) -> str:
     found = re.search(rb"^name:\s*[\"']?([^\s\"'#]+)", raw, re.MULTILINE)
-    name = found[1].decode("utf-8", "replace") if found else path.stem
+    name = found[1].decode("utf-8", "replace") if found else _name_in(raw) or path.stem
     if not _NAME.fullmatch(name):
         raise UsageError(f"{path}: name {name!r} is not fit for a folder", advice="use letters, digits, . _ -")
     return name
+
+
+def _name_in(raw: bytes) -> str:
+    """Return the name in a batch file that is JSON, or in a lock; empty where there is none."""
+    try:
+        found = json.loads(raw) if raw.lstrip().startswith(b"{") else {}
+        return str(found.get("name", ""))
+    except (ValueError, RecursionError):
+        return ""

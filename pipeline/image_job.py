@@ -1,0 +1,100 @@
+"""One image that a run fetches: what identifies it, and how it is read."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.document import Json, Object, dump
+from transship.pipeline.reference import parse_reference
+from transship.pipeline.referrers import Found
+
+if TYPE_CHECKING:
+    from transship.pipeline.resolve import Platforms
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """One image to fetch: its reference, the platforms wanted, whether what hangs on it is too.
+
+    With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
+    ``policy`` tells that a policy that asks something of it has changed. ``signatures`` are read unless all
+    destinations do without. ``pinned`` is the digest that a lock says it has, empty without a lock; what it says
+    that hangs on it is ``hanging``.
+    """
+
+    source: str
+    platforms: "Platforms"
+    referrers: bool = False
+    sparse: bool = False
+    policy: str = ""
+    signatures: bool = True
+    pinned: str = ""
+    hanging: Found | None = None
+
+    @property
+    def key(self) -> str:
+        """The identity of this job, fit for a folder name."""
+        return key_of(self.document())
+
+    @property
+    def reads(self) -> str:
+        """The reference to read: with a digest where a registry is not to be asked what the tag means."""
+        if not self.pinned:
+            return self.source
+        found = parse_reference(self.source)
+        if not isinstance(found, DockerReference):
+            return self.source
+        return str(found._replace(tag="", digest=Digest.parse(self.pinned)))
+
+    def refuse_other(self, found: Digest) -> None:
+        """Raise `ContentError` where the source names another image than the lock says."""
+        if self.pinned and str(found) != self.pinned:
+            raise ContentError(
+                f"{self.source}: is {found}, and the lock says {self.pinned}",
+                advice="bring that back, or make the lock again",
+            )
+
+    def document(self) -> Object:
+        """Return the JSON object of the job in a plan."""
+        # What is not asked for is left out: older plans, and the keys of what they did, are without it.
+        return {
+            "source": self.source,
+            "platforms": self.platforms if isinstance(self.platforms, str) else list(self.platforms),
+            **({"referrers": True} if self.referrers else {}),
+            **({"sparse": True} if self.sparse else {}),
+            **({"policy": self.policy} if self.policy else {}),
+            **({} if self.signatures else {"signatures": False}),
+            **({"pinned": self.pinned} if self.pinned else {}),
+            **({"hanging": self.hanging.to_document()} if self.hanging is not None else {}),
+        }
+
+    @classmethod
+    def read(cls, item: "dict[str, object]") -> "ImageJob":
+        """Return the job of an object that ``schemas/plan.schema.json`` has accepted.
+
+        Raises:
+            ContentError: it is malformed all the same.
+        """
+        platforms = item["platforms"]
+        return cls(
+            str(item["source"]),
+            platforms if isinstance(platforms, str) else _texts(platforms),
+            item.get("referrers") is True,
+            item.get("sparse") is True,
+            str(item.get("policy", "")),
+            item.get("signatures") is not False,
+            str(item.get("pinned", "")),
+            Found.read(cast("Json", item["hanging"])) if "hanging" in item else None,
+        )
+
+
+def key_of(document: Object) -> str:
+    """Return the digest of what identifies a thing, short, fit for a folder name."""
+    return hashlib.sha256(dump(document)).hexdigest()[:24]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in value) if isinstance(value, list) else ()
