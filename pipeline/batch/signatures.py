@@ -1,5 +1,6 @@
 """What a batch file says of signatures. Names of keys and files, never a secret."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -44,7 +45,7 @@ def read_signing(
     if "signing" not in merged:
         return SigningWords(remove=remove)
     said, at = merged["signing"], places["signing"]
-    files = {name: str((folder / said[name]).absolute()) for name in FILES if name in said}
+    files = {name: os.path.normpath((folder / said[name]).absolute()) for name in FILES if name in said}
     by, sq = said.get("by", ""), said.get("sq", "")
     key, parameters, file = (files.get(name, "") for name in FILES)
     if not (by or sq or key or parameters):
