@@ -67,7 +67,7 @@ def test_wrong_usage_is_1_as_it_is_skopeos(folder: Path, words: list[str]) -> No
     assert tree(folder) == before
 
 
-@pytest.mark.parametrize("name", ["run", "verify", "serve", "status", "report"])
+@pytest.mark.parametrize("name", ["run", "lock", "verify", "serve", "status", "report"])
 def test_wrong_usage_of_transships_own_commands_is_2(tmp_path: Path, name: str) -> None:
     assert command(tmp_path, name, "--no-such-option", "x").returncode == 2
     assert command(tmp_path, name).returncode == 2

@@ -18,8 +18,10 @@ from support.serving import write_directory, write_docker_archive
 from transship.pipeline.batch import expand_batch, read_batch
 from transship.pipeline.batch.lock import find_lock
 from transship.pipeline.batch.resolved import Part, Resolved
+from transship.pipeline.cli.batches import locked
+from transship.pipeline.cli.main import command_parser, main_parser
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import UsageError
+from transship.pipeline.errors import TransportError, UsageError
 from transship.pipeline.image_job import ImageJob
 from transship.pipeline.jobs import Plan
 from transship.pipeline.locking import differences, lock_bytes, lock_document
@@ -341,3 +343,17 @@ def test_a_run_of_a_lock_is_named_as_that_of_its_batch(tmp_path: Path) -> None:
         assert command(tmp_path, "lock", name, "-o", f"{name}.lock").returncode == 0
         assert command(tmp_path, "run", f"{name}.lock").returncode == 0
     assert sorted(os.listdir(tmp_path / "runs")) == ["batch", "nightly"]
+
+
+def test_who_wants_a_lock_gets_the_one_that_is_there_or_the_same_made_now(tmp_path: Path) -> None:
+    write_layout(tmp_path / "in", {"v1": make_multi("wanted", layers=1)})
+    (tmp_path / "batch.yaml").write_text("version: 1\nimages:\n  - {from: 'oci:in:v1', referrers: true}\n")
+    options = command_parser("lock").parse_args(["batch.yaml"], main_parser().parse_args([]))
+    made, batch = locked(options, tmp_path / "batch.yaml")
+    (tmp_path / "b.lock.json").write_bytes(lock_bytes(made))
+    assert locked(options, tmp_path / "b.lock.json") == (made, batch)
+    assert command(tmp_path, "lock", "batch.yaml", "-o", "written.json").returncode == 0
+    assert (tmp_path / "written.json").read_bytes() == lock_bytes(made)
+    shutil.rmtree(tmp_path / "in")
+    with pytest.raises(TransportError, match=f"oci:{tmp_path}/in:v1: "):
+        locked(options, tmp_path / "batch.yaml")

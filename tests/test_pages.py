@@ -136,7 +136,8 @@ def test_the_page_of_batch_files(reader: Reader, tmp_path: Path) -> None:
     lines = commands("docs/batch.md")
     for line in lines:
         reader.types(line)
-    assert len(lines) == 5
+    assert len(lines) == 8
+    assert (tmp_path / "batch.lock.json").exists()
     assert (tmp_path / "deploy.yaml").read_text() == reader.placed(FILES["deploy.yaml"]).replace(
         "/team", "/mirror/team"
     )

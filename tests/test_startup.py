@@ -57,7 +57,7 @@ def loaded(folder: Path, *words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "status", "verify", "report", "serve", "copy", "inspect", "list-tags", "sync"]
+    "command", ["", "run", "lock", "status", "verify", "report", "serve", "copy", "inspect", "list-tags", "sync"]
 )
 def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> None:
     found = loaded(tmp_path, *command.split(), "--help")

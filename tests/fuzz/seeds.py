@@ -28,6 +28,19 @@ _BATCH = (
     b"version: 1\nname: n\ndefaults: {to: ['oci:out:{repository}']}\nimages:\n- from: docker://registry.example/app\n"
     b"  tags: {regex: 'v.*', newest: 2}\n- {from: 'oci:in:x', to: ['dir:out'], platforms: [linux/amd64]}\n"
 )
+_HANGING = {"subject": _CONFIG["digest"], "manifest": _CONFIG, "tag": "x.sig"}
+_LOCK = {
+    "lock": 1, "name": "n", "registries": {"r.example": {"tls-verify": False}}, "policy": "p.json",
+    "images": [{
+        "from": "docker://r.example/app:v1", "to": ["oci:out:v1"], "referrers": True, "platforms": ["linux/amd64"],
+        "resolved": {
+            "digest": _CONFIG["digest"], "media-type": _CONFIG["mediaType"], "size": 1,
+            "manifests": {_CONFIG["digest"]: {"media-type": "x", "size": 1, "platform": "linux/amd64"}},
+            "blobs": {_CONFIG["digest"]: 2},
+            "hanging": {"referrers": [_HANGING], "left": [{"why": "x", **_HANGING}]},
+        },
+    }],
+}  # fmt: skip
 _CHALLENGE = b'Bearer realm="https://a/token?x=\\"y\\"",service="a, b",scope="r:a:pull", Basic realm=x, Foo a=='
 
 
@@ -67,7 +80,7 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "oci_archive": archives,
         "layers": (gzip.compress(b"some text " * 99), pyzstd.compress(b"some text " * 99)),
         "checkpoint": (json.dumps(_CHECKPOINT).encode(),),
-        "batch": (_BATCH,),
+        "batch": (_BATCH, json.dumps(_LOCK).encode()),
         "source_file": (_SOURCES,),
         "auth_file": (b'{"auths":{"registry.example":{"auth":"YTpi"}},"credHelpers":{},"credsStore":""}',),
         "reference": (

@@ -12,7 +12,7 @@ import pytest
 from hostile.conftest import Build
 from support.figures import figure
 from support.hostile import Reply, Seen
-from support.hostile_world import COMMANDS, IMAGE, READ, Script, changed, digest
+from support.hostile_world import ASK, COMMANDS, IMAGE, Script, changed, digest
 from support.images import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 LAYER: Any = json.loads(IMAGE.manifest_raw)["layers"][0]
@@ -37,7 +37,7 @@ def test_row_01_a_digest_is_checked_before_it_is_part_of_a_path_or_url(build: Bu
         (document["layers"][0] if where == "layers" else document["config"])["digest"] = text
 
     world = build(Script(manifest=changed(spoil)))
-    for command in READ:
+    for command in ASK:
         world.refused(command, f"{where}[0]: digest: not a digest" if where == "layers" else "config: digest: not a")
     assert not [seen for seen in world.registry.seen if "/blobs/" in seen.path]
     assert not [seen for seen in world.registry.seen if "pwned" in seen.target or ".." in seen.target]
@@ -45,7 +45,7 @@ def test_row_01_a_digest_is_checked_before_it_is_part_of_a_path_or_url(build: Bu
 
 def test_row_01_a_digest_in_a_header_is_checked_too(build: Build) -> None:
     world = build(Script(headers={"Docker-Content-Digest": "sha256:../../x"}))
-    for command in (*READ, "delete"):
+    for command in (*ASK, "delete"):
         world.refused(command, "Docker-Content-Digest: not a digest")
 
 
@@ -67,7 +67,7 @@ AMBIGUOUS = {
 def test_row_03_media_type_content_type_and_shape_must_agree(build: Build, name: str) -> None:
     manifest, media_type = AMBIGUOUS[name]
     world = build(Script(manifest=manifest, media_type=media_type))
-    for command in READ:
+    for command in ASK:
         world.refused(command, "manifest")
     assert not [seen for seen in world.registry.seen if "/blobs/" in seen.path]
 
@@ -134,7 +134,7 @@ def test_row_57_json_with_more_than_one_meaning_is_refused(build: Build, name: s
     """Rows 52, 56 and 57, and 35: what a document may cost."""
     raw, says = BROKEN[name]
     world = build(Script(manifest=raw, media_type=OCI_MANIFEST))
-    for command in READ if name in ("twice", "case", "deepest", "brackets") else ("copy", "inspect"):
+    for command in ASK if name in ("twice", "case", "deepest", "brackets") else ("copy", "inspect"):
         if says:
             world.refused(command, says)
         else:

@@ -10,7 +10,7 @@ import pytest
 from hostile.conftest import Build
 from support.command import tree
 from support.hostile import Reply, Seen
-from support.hostile_world import COMMANDS, IMAGE, READ, Script, digest
+from support.hostile_world import ASK, COMMANDS, IMAGE, READ, Script, digest
 from support.images import OCI_INDEX, OCI_MANIFEST, make_image, write_layout
 from support.serving import Reply as Answered
 from support.serving import served
@@ -23,7 +23,7 @@ def only(path: str, reply: Reply) -> Callable[[Seen], Reply | None]:
     return lambda seen: reply if path in seen.path and seen.method != "HEAD" else None
 
 
-@pytest.mark.parametrize("command", [*READ, "delete"])
+@pytest.mark.parametrize("command", [*ASK, "delete"])
 def test_row_02_a_manifest_without_end(build: Build, command: str) -> None:
     world = build(Script(instead=only("/manifests/", ENDLESS), headers={}))
     if command == "delete":
@@ -222,5 +222,5 @@ def test_row_22_a_read_only_registry_deletes_nothing_by_any_path(tmp_path: Path)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
 def test_row_54_an_encoded_body_is_refused_unread(build: Build, encoding: str) -> None:
     world = build(Script(instead=lambda _: Reply(200, b"", {"Content-Encoding": encoding}, endless=True)))
-    for command in (*READ, "list-tags", "delete"):
+    for command in (*ASK, "list-tags", "delete"):
         world.refused(command, "answers an encoded body")

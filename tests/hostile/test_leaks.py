@@ -13,7 +13,7 @@ import trustme
 
 from hostile.conftest import Build
 from support.hostile import Reply, Seen, serving
-from support.hostile_world import BASIC, IMAGE, READ, Script, World, changed, world
+from support.hostile_world import ASK, BASIC, IMAGE, READ, Script, World, changed, world
 from support.images import write_layout
 from support.zygote import Done, Zygote
 
@@ -41,7 +41,7 @@ def test_row_04_a_foreign_layer_is_not_fetched_and_its_url_asked_for_nothing(bui
         document["layers"] = [{"mediaType": FOREIGN, "size": 9, "digest": LAYER, "urls": [f"{world.sink.url}/x"]}]
 
     script.manifest = changed(spoil)
-    for command in READ:
+    for command in ASK:
         world.run(command)
     assert world.sink.seen == []
 
@@ -57,7 +57,7 @@ def test_row_06_a_redirect_to_another_origin_is_followed_without_credentials(
     where = elsewhere(world, name)
     script.instead = lambda seen: Reply(status, headers={"Location": where + seen.target})
     world.sink.script = Script(challenge="")
-    for command in READ if status == 307 else ("copy", "list-tags"):
+    for command in ASK if status == 307 else ("copy", "list-tags"):
         assert world.run(command).code == 0
     assert world.sink.seen
 
@@ -161,14 +161,14 @@ def test_row_08_a_token_server_elsewhere_is_not_shown_the_password(build: Build,
     realm, says = REALMS[name]
     realm = realm.format(sink=world.sink.url, port=world.sink.port, own=world.registry.port)
     script.challenge = f'Bearer realm="{realm}",service="s"'
-    for command in ("copy", "inspect", "list-tags", "sync", "verify", "delete", "run"):
+    for command in ("copy", "inspect", "list-tags", "sync", "verify", "delete", "run", "lock"):
         world.refused(command, says)
     assert world.sink.seen == []
 
 
 def test_row_09_a_token_server_at_the_registrys_own_address_is_asked(build: Build) -> None:
     world = build(token_script(lambda seen: Reply(200, b'{"token":"t0k"}') if seen.authorization == BASIC else None))
-    for command in READ:
+    for command in ASK:
         assert world.run(command).code == 0
 
 

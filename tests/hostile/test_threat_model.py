@@ -18,7 +18,8 @@ READERS = ("copy", "inspect", "verify", "layers", "run")
 WRITERS = ("copy", "sync", "run")
 GIVEN = {
     "READ": (*READERS, "sync"),
-    "COMMANDS": (*READERS, "sync", "list-tags", "delete"),
+    "ASK": (*READERS, "sync", "lock"),
+    "COMMANDS": (*READERS, "sync", "lock", "list-tags", "delete"),
     "PUSH": WRITERS,
     "WRITE": (*WRITERS, "delete", "login"),
     "MOVERS": READERS,

@@ -25,10 +25,12 @@ BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 MOST_MEMORY = 64 << 20
 MOST_READ = 16 << 20
 IMAGE = make_image("hostile", docker=False)
-COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "verify", "delete", "layers")
+COMMANDS = ("copy", "inspect", "list-tags", "sync", "run", "lock", "verify", "delete", "layers")
 PUSH = ("push", "push-run", "push-sync")
 """Commands that write to the registry."""
 READ = ("copy", "inspect", "sync", "run", "verify", "layers")
+"""Commands that read manifests and what these name."""
+ASK = (*READ, "lock")
 """Commands that read manifests."""
 _MET = "{commands:.0f} commands: at most {above:.0f} MiB above an idle process, {read:.1f} MiB sent to one"
 _SINK = "{requests:.0f} requests at the recording sink, {leaks:.0f} with credentials"
@@ -92,7 +94,8 @@ class World:
         work = self.folder / "work"
         for made in (work / "out", work / "runs", *work.glob("layers-*")):
             shutil.rmtree(made, ignore_errors=True)
-        (work / "out.json").unlink(missing_ok=True)
+        for made in (work / "out.json", work / "out.lock.json"):
+            made.unlink(missing_ok=True)
         self.registry.sent = 0
         image = f"docker://{self.registry.name}/{repository}"
         named = image if "@" in image else f"{image}:v1"
@@ -118,6 +121,7 @@ class World:
             "list-tags": ("list-tags", *once, "--tls-verify=false", image),
             "sync": ("sync", "--src", "docker", "--dest", "dir", *once, "--src-tls-verify=false", repository, "out"),
             "run": ("run", "batch.yaml"),
+            "lock": ("lock", "batch.yaml", "-o", "out.lock.json"),
             "layers": ("layers", *once, "--tls-verify=false", named),
             "verify": ("verify", *once[2:], "--tls-verify=false", named),
             "delete": ("delete", *once, "--tls-verify=false", named),
@@ -182,6 +186,7 @@ class World:
             assert lines[0].startswith("transship: ")
         assert not list((self.folder / "work").rglob("out*/**/manifest.json")), "half an image at the destination"
         assert not list((self.folder / "work").rglob("layers-*/**/manifest.json")), "half an image's layers"
+        assert not (self.folder / "work/out.lock.json").exists(), "a lock of what is not sound"
         assert not (self.folder / "work/out.json").exists(), "credentials kept that were not accepted"
         return done
 
