@@ -7,6 +7,7 @@ top-level ``schemas``, as ``pipeline`` does.
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,6 +21,7 @@ if not __name__.startswith("transship."):
     raise ImportError("import transship.schemas, not schemas")
 
 _CUT: Final = 80
+_REFERENCE: Final = re.compile(r'"\$ref": "([a-z0-9-]+)\.schema\.json')
 _WORDS: Final = {
     "object": "an object",
     "array": "a list",
@@ -77,19 +79,34 @@ def _validator(name: str) -> Validator:
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     strict = cast(Any, validators).extend(Draft202012Validator, type_checker=types)
-    registry: Registry[Any] = Registry(retrieve=_resource)  # type: ignore[call-arg] # an attrs alias
-    made: Validator = strict(_schema(name), registry=registry)
+    # All at once: what a registry retrieves by itself it reads and indexes again for each reference.
+    others: Registry[Any] = Registry()
+    found = [(f"{other}.schema.json", _resource(other)) for other in sorted(_referred(name) - {name})]
+    made: Validator = strict(_schema(name), registry=others.with_resources(found).crawl())
     return made
 
 
+def _referred(name: str) -> set[str]:
+    """Return the schemas that ``name`` refers to, those that these refer to, and so on, and itself."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        found.add(waiting[-1])
+        waiting += set(_REFERENCE.findall(_text(waiting.pop()))) - found
+    return found
+
+
 def _schema(name: str) -> Any:
-    return json.loads(resources.files(__name__).joinpath(f"{name}.schema.json").read_bytes())
+    return json.loads(_text(name))
 
 
-def _resource(uri: str) -> Resource[Any]:
+def _text(name: str) -> str:
+    return resources.files(__name__).joinpath(f"{name}.schema.json").read_text("utf-8")
+
+
+def _resource(name: str) -> Resource[Any]:
     from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
 
-    contents = _schema(uri.removesuffix(".schema.json"))
+    contents = _schema(name)
     # Where a referred schema names its dialect, jsonschema leaves our stricter validator for the plain one.
     del contents["$schema"]
     return DRAFT202012.create_resource(contents)
