@@ -3,8 +3,8 @@
 A blob that lies uncompressed inside an archive is served in place, by its offset.
 """
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,15 +16,17 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.transports.files import open_regular
+from transship.pipeline.transports.medium import FileMedium, Medium, read_at
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """``length`` bytes of the file at ``path``, from byte ``offset`` on."""
+    """``length`` bytes from byte ``offset`` on: of the file at ``path``, or of the ``medium`` that is open there."""
 
     path: Path
     offset: int
     length: int
+    medium: Medium | None = None
 
     def read(self, limit: int) -> bytes:
         """Return all of the bytes.
@@ -35,16 +37,21 @@ class Extent:
         """
         if self.length > limit:
             raise ContentError(f"{self.path}: {self.length} bytes, over the limit of {limit}")
-        with self.open() as stream, at_disk(self.path):
-            return stream.read(self.length)
+        with self.open() as medium, at_disk(self.path):
+            return read_at(medium, self.offset, self.length)
 
-    def open(self) -> io.FileIO:
-        """Open the file at the first of the bytes; what has become a link since is not followed.
+    @contextmanager
+    def open(self) -> Iterator[Medium]:
+        """Open the file for as long as this lasts; what has become a link since is not followed.
 
         Raises:
             TransportError: the file cannot be read.
         """
-        return open_regular(self.path, self.offset)
+        if self.medium is not None:
+            yield self.medium
+            return
+        with open_regular(self.path) as stream:
+            yield FileMedium(stream, str(self.path))
 
 
 class Contents(Protocol):
@@ -67,6 +74,9 @@ class Contents(Protocol):
 
     def referrers(self, subject: Digest) -> Sequence[Digest]:
         """Return the manifests that refer to ``subject``."""
+
+    def close(self) -> None:
+        """Close what is open; idempotent."""
 
 
 def read_manifest(extent: Extent | None, digest: Digest) -> Manifest | None:

@@ -1,14 +1,13 @@
-"""The files of a folder or of an uncompressed tar, by name; nothing outside either is reachable."""
+"""The files of a folder or of a tar, by name; nothing outside either is reachable."""
 
 import os
 from pathlib import Path
 from typing import Protocol
 
-from transship.pipeline.compression import Compression
-from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
+from transship.pipeline.errors import NotFoundError, TransportError, shown
 from transship.pipeline.serve.contents import Extent
 from transship.pipeline.transports.files import open_regular
-from transship.pipeline.transports.spool import packing
+from transship.pipeline.transports.medium import FileMedium, Medium
 from transship.pipeline.transports.tar import Archive
 
 
@@ -21,6 +20,9 @@ class Files(Protocol):
         Raises:
             ContentError: a link of an archive not to be followed, or that goes in a circle.
         """
+
+    def close(self) -> None:
+        """Close what is open; idempotent."""
 
 
 class Folder:
@@ -40,24 +42,26 @@ class Folder:
             return None
         return Extent(path, 0, size) if path.parent.is_relative_to(self._root) else None
 
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
 
 class Tar:
-    """An uncompressed tar; its directory is read once, at the start.
+    """A tar, plain or in frames of zstd, in one file or in volumes; indexed once, at the start.
 
     Raises:
-        ContentError: it is no tar, is compressed, or is damaged.
+        ContentError: it is no tar, is packed as a whole, or is damaged.
         TransportError: it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         # Who names it may name a link to it.
-        path = path.resolve()
-        with open_regular(path) as stream:
-            if packing(stream.read(4)) is not Compression.NONE:
-                raise ContentError(f"{path}: compressed, cannot be served in place", advice="decompress it first")
-        self._archive = Archive(path)
-        # Its index stays; the bytes are read by whoever opens an extent.
-        self._archive.close()
+        self._archive = Archive(path.resolve(), in_place=True)
+        self._medium: Medium | None = self._archive.medium
+        if isinstance(self._medium, FileMedium):
+            # Its index stays; the bytes are read by whoever opens an extent.
+            self._archive.close()
+            self._medium = None
 
     def find(self, name: str, *, follow: bool = False) -> Extent | None:
         """Return the member ``name``, as `Files.find` says."""
@@ -65,7 +69,11 @@ class Tar:
             member = self._archive.find(name, follow=follow)
         except NotFoundError:
             return None
-        return Extent(self._archive.path, member.offset, member.size)
+        return Extent(self._archive.path, member.offset, member.size, self._medium)
+
+    def close(self) -> None:
+        """Close what is open; idempotent."""
+        self._archive.close()
 
 
 def read(files: Files, name: str, limit: int, where: str, *, follow: bool = False) -> bytes:

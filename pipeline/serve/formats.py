@@ -1,7 +1,6 @@
 """The formats on disk as `Contents`: OCI layout, ``dir:`` and docker-archive, in a folder or a tar."""
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -36,8 +35,10 @@ from transship.pipeline.transports.layout import (
     parse_index,
 )
 from transship.pipeline.transports.layout_referrers import LayoutReferrers
+from transship.pipeline.transports.medium import Window, read_at
 from transship.pipeline.transports.saved_images import MANIFEST, Entry, read_entries
 from transship.pipeline.transports.spool import packing
+from transship.pipeline.transports.volumes import volumes
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
 """The annotation in which `docker save` and `ctr export` keep the whole name; ref.name has the tag alone."""
@@ -52,7 +53,7 @@ def open_contents(path: Path) -> Contents:
         ContentError: malformed, or a compressed archive.
         TransportError: it cannot be read.
     """
-    if not path.exists():
+    if not path.exists() and not volumes(path):
         raise UsageError(f"{path}: no such file or folder")
     files: Files = Folder(path) if path.is_dir() else Tar(path)
     own = naming.repository_of(path)
@@ -97,6 +98,10 @@ class Layout:
         """Return those of the index's manifests that refer to ``subject``."""
         return [entry.digest for entry in self._referrers.subjected(subject)]
 
+    def close(self) -> None:
+        """Close the archive, if it is one."""
+        self._files.close()
+
     def _read(self, entry: Descriptor) -> Manifest:
         manifest = self.manifest(entry.digest)
         if manifest is None:
@@ -133,6 +138,10 @@ class Directory:
     def referrers(self, subject: Digest) -> Sequence[Digest]:
         """Return none: the format has no place for any."""
         return ()
+
+    def close(self) -> None:
+        """Close the archive, if it is one."""
+        self._files.close()
 
 
 class DockerArchive:
@@ -173,6 +182,10 @@ class DockerArchive:
     def referrers(self, subject: Digest) -> Sequence[Digest]:
         """Return none: the format has no place for any."""
         return ()
+
+    def close(self) -> None:
+        """Close the archive, if it is one."""
+        self._files.close()
 
     def _manifest(self, image: Entry) -> Descriptor:
         extent = self._find(image.config)
@@ -217,19 +230,17 @@ class DockerArchive:
 
 def _packed(extent: Extent) -> tuple[MediaType, Digest] | None:
     """Return media type and digest of a layer that is packed, None where it is plain."""
-    with extent.open() as stream, at_disk(extent.path):
-        packed = packing(stream.read(min(4, extent.length)))
+    with extent.open() as medium, at_disk(extent.path):
+        packed = packing(read_at(medium, extent.offset, min(4, extent.length)))
         if packed is Compression.NONE:
             return None
-        stream.seek(extent.offset)
-        return _PACKED[packed], _hash(stream, extent.length)
+        return _PACKED[packed], _hash(Window(medium, extent.offset, extent.length))
 
 
-def _hash(stream: io.FileIO, length: int) -> Digest:
+def _hash(window: Window) -> Digest:
     hasher = hashlib.sha256()
-    while length and (data := stream.read(min(length, 1 << 20))):
+    while data := window.read(1 << 20):
         hasher.update(data)
-        length -= len(data)
     return Digest("sha256", hasher.hexdigest())
 
 

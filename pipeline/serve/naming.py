@@ -16,6 +16,7 @@ from typing import Final
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.transports.volumes import stem_of
 
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
@@ -27,7 +28,7 @@ Names = dict[str, dict[str, Descriptor]]
 
 def repository_of(path: Path) -> str:
     """Return the repository name that a folder or archive gives: its name in lower case, mended where need be."""
-    name = path.resolve().name.lower().removesuffix(".tar")
+    name = stem_of(path.resolve()).name.lower().removesuffix(".zst").removesuffix(".tar")
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-") or "images"
 
 

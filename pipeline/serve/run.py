@@ -27,6 +27,7 @@ def serve(
     contents = open_contents(path)
     with contextlib.ExitStack() as stack:
         log = AccessLog(stack.enter_context(open_log(access_log))) if access_log else None
+        stack.callback(contents.close)
         server = stack.enter_context(make_server(contents, host, port, log))
         served = sum(1 for tags in contents.names.values() if tags)
         shown_host = f"[{host}]" if ":" in host else host

@@ -5,18 +5,21 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
-from transship.pipeline.errors import TransportError, UsageError
+from transship.pipeline.errors import ContentError, TransportError, UsageError
 from transship.pipeline.serve import ranges
 from transship.pipeline.serve.answers import Answer, answer, refusal
 from transship.pipeline.serve.contents import Contents, Extent
+from transship.pipeline.transports.medium import Medium
 
 MAX_TARGET: Final = 4096
 """Characters of a request target; a repository name and a digest take under 500."""
 MAX_CONNECTIONS: Final = 512
+_PIECE: Final = 1 << 20
 IDLE_SECONDS: Final = 60.0
 """How long a client may take between two bytes, or between two requests."""
 
@@ -160,16 +163,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         count = span.end - span.start
         with contextlib.ExitStack() as stack:
+            sent = 0
             try:
-                stream = stack.enter_context(body.open())
-                sent = self.connection.sendfile(stream, body.offset + span.start, count) if count else 0
-            except (OSError, TransportError):
+                medium = stack.enter_context(body.open())
+                for piece in self._pieces(medium, body.offset + span.start, count):
+                    sent += piece
+            except (OSError, TransportError, ContentError):
                 self.close_connection = True
-                return 0
+                return sent
         if sent < count:
             # The file shrank: only an early end tells the client, whose Content-Length stands.
             self.close_connection = True
         return sent
+
+    def _pieces(self, medium: Medium, offset: int, count: int) -> Iterator[int]:
+        """Send ``count`` bytes from byte ``offset`` on, by the kernel where they lie in files; yield those sent."""
+        places = medium.in_files(offset, count) if count else ()
+        for place in places:
+            done = self.connection.sendfile(place.stream, place.offset, place.length)
+            yield done
+            if done < place.length:
+                return
+        if places:
+            return
+        piece = memoryview(bytearray(min(count, _PIECE)))
+        while count and (some := medium.readinto(piece[:count], offset)):
+            self.connection.sendall(piece[:some])
+            yield some
+            offset += some
+            count -= some
 
     def _log(self, status: int, wanted: str | None, sent: int) -> None:
         if self.server.log:

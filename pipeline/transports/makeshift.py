@@ -16,8 +16,8 @@ from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json, dump
 from transship.pipeline.manifest.media_types import OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST
 from transship.pipeline.manifest.views import Manifest, parse
-from transship.pipeline.transports.spool import identity, packing, unpacked
-from transship.pipeline.transports.tar import Window
+from transship.pipeline.transports.medium import FileMedium, Window, identity
+from transship.pipeline.transports.spool import packing, unpacked
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REMEMBERED: Final = 256
@@ -69,7 +69,7 @@ class MadeSource:
         if found.stream.closed:
             raise TransportError(f"{self._where}: read after it was closed")
         left = max(found.descriptor.size - start, 0)
-        return io.BufferedReader(Window(found.stream.fileno(), start, left), 1 << 17)
+        return io.BufferedReader(Window(FileMedium(found.stream, self._where), start, left), 1 << 17)
 
     def close(self) -> None:
         """Close the files."""
@@ -115,7 +115,7 @@ def _measure(stream: io.FileIO, where: str) -> tuple[Descriptor, Digest]:
     packed = hashlib.sha256()
     tar = packed if have is Compression.NONE else hashlib.sha256()
     size = os.fstat(stream.fileno()).st_size
-    reader = _Hashing(Window(stream.fileno(), 0, size), packed)
+    reader = _Hashing(Window(FileMedium(stream, where), 0, size), packed)
     for piece in unpacked(reader, have, where):
         if tar is not packed:
             tar.update(piece)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from transship.pipeline.compression.decoding import refuse_bomb
 from transship.pipeline.disk import write_all
 from transship.pipeline.errors import ContentError
-from transship.pipeline.transports.spool import Spools, identity, saying_where
+from transship.pipeline.transports.medium import identity
+from transship.pipeline.transports.spool import Spools, saying_where
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor

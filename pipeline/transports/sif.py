@@ -14,8 +14,9 @@ from transship.pipeline.disk import at_disk, write_all
 from transship.pipeline.errors import ContentError, TransportError, shown
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.transports.makeshift import Layer, MadeSource, measured, timestamp
+from transship.pipeline.transports.medium import identity
 from transship.pipeline.transports.sif_file import SifFile, read_sif, start_script
-from transship.pipeline.transports.spool import Spools, identity
+from transship.pipeline.transports.spool import Spools
 from transship.pipeline.transports.squashfs import squashfs_tar
 from transship.pipeline.transports.tar import BLOCK
 

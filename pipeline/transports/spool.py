@@ -1,4 +1,4 @@
-"""Archives that cannot be read where they lie, because they are compressed or a pipe, in unnamed temporary files."""
+"""Archives, opened where they lie; in unnamed temporary files where they are packed as a whole, or a pipe."""
 
 import io
 import os
@@ -7,13 +7,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from transship.pipeline.compression import Compression, decompressed
 from transship.pipeline.compression.decoding import Reader
-from transship.pipeline.errors import ContentError, shown
+from transship.pipeline.disk import at_disk
+from transship.pipeline.errors import ContentError, NotFoundError, shown
+from transship.pipeline.transports.files import open_regular
+from transship.pipeline.transports.frames import Frames, seek_table
+from transship.pipeline.transports.medium import FileMedium, Medium, Window, read_at
+from transship.pipeline.transports.volumes import Volumes, stem_of, volumes
 
 _CODECS_WORDS: Final = "layer ", "is "
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC
 _MAGIC: Final = ((b"\x1f\x8b", Compression.GZIP), (b"\x28\xb5\x2f\xfd", Compression.ZSTD))
 
 
@@ -43,25 +50,55 @@ class Spools:
 _unpacked_lately: Final = Spools(2)
 
 
-def seekable(stream: io.FileIO, where: str) -> io.FileIO:
-    """Return ``stream`` where it is seekable and plain, else a file of what it holds; ``stream`` is closed then.
+def open_medium(path: Path, stream: "io.FileIO | None" = None, *, in_place: bool = False) -> Medium:
+    """Open what lies at ``path``: a file, a pipe, or the volumes that it means; ``stream`` where it is open already.
 
-    ``where`` names it in messages.
-
-    A file unpacked lately and unchanged since is not unpacked again: each image of an archive is
-    opened several times, and each time would cost the whole archive.
+    What is packed is unpacked: frames of zstd that say where each lies in place, and the rest as a whole. With
+    ``in_place`` that is refused, and so is what is no regular file. The caller closes what is returned.
 
     Raises:
-        ContentError: it is damaged, cut short or a bomb.
-        OSError: the disk refused.
+        NotFoundError: there is none, or a volume is missing.
+        ContentError: it is damaged, cut short or a bomb; a volume is not as large as the first.
+        TransportError: the disk refused.
     """
-    if not stream.seekable():
-        stream = spooled(stream, where)
-    packed = packing(os.pread(stream.fileno(), 4, 0))
-    if packed is Compression.NONE:
-        return stream
-    with stream:
-        return _unpacked_lately.get(identity(stream.fileno()), lambda: _written(stream, packed, where))
+    where = str(path)
+    with at_disk(path):
+        medium = _opened(path, in_place=in_place) if stream is None else _over(stream, where)
+        try:
+            packed = packing(read_at(medium, 0, 4))
+            table = seek_table(medium, where) if packed is Compression.ZSTD else None
+            if table is not None:
+                return Frames(medium, table, where)
+            if packed is Compression.NONE:
+                return medium
+            if in_place:
+                raise ContentError(f"{where}: compressed, cannot be served in place", advice="decompress it first")
+            # Lately and unchanged since, not again: each image of an archive is opened several times.
+            source = Window(medium, 0, medium.size)
+            made = _unpacked_lately.get(medium.identity, lambda: _written(source, packed, where))
+        except BaseException:
+            medium.close()
+            raise
+        medium.close()
+        return FileMedium(made, where)
+
+
+def _opened(path: Path, *, in_place: bool) -> Medium:
+    # Looked for only where there is cause to: most archives are one file.
+    found = volumes(path) if stem_of(path) != path else []
+    try:
+        if found:
+            return Volumes(found)
+        return _over(open_regular(path) if in_place else io.FileIO(os.open(path, _READ)), str(path))
+    except (FileNotFoundError, NotFoundError):
+        found = found or volumes(path)
+        if not found:
+            raise
+        return Volumes(found)
+
+
+def _over(stream: io.FileIO, where: str) -> FileMedium:
+    return FileMedium(stream if stream.seekable() else spooled(stream, where), where)
 
 
 def spooled(stream: io.FileIO, where: str) -> io.FileIO:
@@ -72,6 +109,8 @@ def spooled(stream: io.FileIO, where: str) -> io.FileIO:
         OSError: the disk refused.
     """
     with stream:
+        if stream.seekable():
+            stream.seek(0)
         return _written(stream, Compression.NONE, where)
 
 
@@ -102,18 +141,9 @@ def packing(start: bytes) -> Compression:
     return next((kind for magic, kind in _MAGIC if start.startswith(magic)), Compression.NONE)
 
 
-def identity(handle: int) -> tuple[int, ...]:
-    """Return what tells one content of an open file from another."""
-    state = os.fstat(handle)
-    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-
-
-def _written(stream: io.FileIO, packed: Compression, where: str) -> io.FileIO:
-    if stream.seekable():
-        # A file made here is open behind its last byte.
-        stream.seek(0)
+def _written(source: Reader, packed: Compression, where: str) -> io.FileIO:
     with tempfile.TemporaryFile(buffering=0) as spool:
-        for piece in unpacked(stream, packed, where):
+        for piece in unpacked(source, packed, where):
             rest = memoryview(piece)
             while rest:
                 rest = rest[spool.write(rest) :]

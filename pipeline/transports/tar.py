@@ -5,20 +5,17 @@ the archive and only where the caller asks. Format: POSIX ustar and pax, with GN
 """
 
 import io
-import os
 import posixpath
 import tarfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from transship.pipeline.compression import Compression
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
-from transship.pipeline.transports.spool import identity, packing, seekable
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from transship.pipeline.errors import ContentError, NotFoundError, shown
+from transship.pipeline.transports.medium import Medium, Window, read_at
+from transship.pipeline.transports.spool import open_medium, packing
 
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 200_000
@@ -46,12 +43,13 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """An untrusted tar, plain or compressed, indexed by name. Reading from it is safe across threads."""
+    """An untrusted tar, packed or not, in a file or in volumes, by the names in it. Reading is safe across threads."""
 
-    def __init__(self, path: Path, stream: "io.FileIO | None" = None) -> None:
-        """Open and index ``path``; a compressed or unseekable one is spooled to an unnamed temporary file, once.
+    def __init__(self, path: Path, stream: "io.FileIO | None" = None, *, in_place: bool = False) -> None:
+        """Open and index ``path``, as `open_medium` does; it is closed with this.
 
-        ``stream`` is the file where it is open already, closed with this; ``path`` then only stands in messages.
+        ``stream`` is the file where it is open already; ``path`` then only stands in messages. With ``in_place``
+        nothing is unpacked as a whole.
 
         Raises:
             NotFoundError: there is no such file.
@@ -59,13 +57,10 @@ class Archive:
             TransportError: the disk refused.
         """
         self.path = path
-        self._stream: io.FileIO | None
-        with at_disk(path):
-            self._stream = stream or io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        self.medium = open_medium(path, stream, in_place=in_place)
         try:
             with at_disk(path):
-                self._stream = seekable(self._stream, str(path))
-                self.members = _indexed(self._handle, str(path))
+                self.members = _indexed(self.medium, str(path))
         except BaseException:
             self.close()
             raise
@@ -91,7 +86,7 @@ class Archive:
 
     def open(self, member: Member, start: int = 0) -> io.BufferedReader:
         """Open the bytes of ``member`` from ``start`` on."""
-        return io.BufferedReader(Window(self._handle, member.offset + start, max(member.size - start, 0)), 1 << 17)
+        return io.BufferedReader(Window(self.medium, member.offset + start, max(member.size - start, 0)), 1 << 17)
 
     def read(self, member: Member, limit: int) -> bytes:
         """Return the bytes of ``member``.
@@ -108,34 +103,26 @@ class Archive:
     def compression(self, member: Member) -> Compression:
         """Return how ``member`` is packed, by its first bytes."""
         with at_disk(self.path):
-            return packing(os.pread(self._handle, min(4, member.size), member.offset))
+            return packing(read_at(self.medium, member.offset, min(4, member.size)))
 
     def close(self) -> None:
-        """Close the file; idempotent."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    @property
-    def _handle(self) -> int:
-        if self._stream is None:
-            raise TransportError(f"{self.path}: read after it was closed")
-        return self._stream.fileno()
+        """Close the medium; idempotent."""
+        self.medium.close()
 
 
 _known: Final[dict[tuple[int, ...], dict[str, Member]]] = {}
 _known_lock: Final = threading.Lock()
 
 
-def _indexed(handle: int, where: str) -> dict[str, Member]:
+def _indexed(medium: Medium, where: str) -> dict[str, Member]:
     """Return the index of an open tar; that of a file read lately and unchanged since is not made again.
 
     Each image of an archive is opened on its own, and each time would cost a pass over all of them.
     """
-    key = identity(handle)
+    key = medium.identity
     found = _known.get(key)
     if found is None:
-        found = _Index(handle, where).read()
+        found = _Index(medium, where).read()
         with _known_lock:
             # Together they are no larger than one may be.
             while _known and (len(_known) >= _REMEMBERED or sum(map(len, (found, *_known.values()))) > MAX_MEMBERS):
@@ -147,10 +134,10 @@ def _indexed(handle: int, where: str) -> dict[str, Member]:
 class _Index:
     """One pass over the headers of a tar."""
 
-    def __init__(self, handle: int, where: str) -> None:
-        self._handle = handle
+    def __init__(self, medium: Medium, where: str) -> None:
+        self._medium = medium
         self._where = where
-        self._size = os.fstat(handle).st_size
+        self._size = medium.size
         self._members: dict[str, Member] = {}
         self._name = self._link = ""
         self._pax_size: int | None = None
@@ -158,7 +145,7 @@ class _Index:
 
     def read(self) -> dict[str, Member]:
         position = 0
-        while block := os.pread(self._handle, BLOCK, position):
+        while block := read_at(self._medium, position, BLOCK):
             if not block.strip(b"\0"):
                 self._check_end(position)
                 break
@@ -173,7 +160,7 @@ class _Index:
 
     def _check_end(self, position: int) -> None:
         """Raise where an archive seems to end and does not: two blocks of zeros end it, and readers take one alike."""
-        if os.pread(self._handle, BLOCK, position + BLOCK).strip(b"\0"):
+        if read_at(self._medium, position + BLOCK, BLOCK).strip(b"\0"):
             raise self._damaged(f"one block of zeros at byte {position}: readers would disagree whether it ends there")
 
     def _take(self, header: tarfile.TarInfo, data: int) -> int:
@@ -206,7 +193,7 @@ class _Index:
         self._extended += header.size
         if self._extended > _MAX_EXTENSIONS:
             raise self._damaged(f"over {_MAX_EXTENSIONS} bytes of long names")
-        payload = os.pread(self._handle, header.size, data)
+        payload = read_at(self._medium, data, header.size)
         if header.type == tarfile.XHDTYPE:
             self._pax(payload)
         elif header.type == tarfile.XGLTYPE:
@@ -262,28 +249,6 @@ class _Index:
 
     def _damaged(self, why: str) -> ContentError:
         return ContentError(f"{self._where}: {why}")
-
-
-class Window(io.RawIOBase):
-    """A part of an open file, read by position so that readers do not move each other."""
-
-    def __init__(self, handle: int, offset: int, size: int) -> None:
-        super().__init__()
-        self._handle = handle
-        self._offset = offset
-        self._left = size
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fill ``buffer``; 0 at the end of the part."""
-        view = memoryview(buffer).cast("B")[: self._left]
-        count = os.preadv(self._handle, [view], self._offset) if view else 0
-        self._offset += count
-        self._left -= count
-        return count
 
 
 def _padded(size: int) -> int:

@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from support.images import ImageBytes
@@ -16,9 +16,10 @@ from transship.pipeline.serve.server import AccessLog, make_server
 
 @contextmanager
 def served(path: Path, log: io.StringIO | None = None) -> Iterator[int]:
-    server = make_server(open_contents(path), access_log=AccessLog(log) if log else None)
-    with listening(server):
-        yield server.server_port
+    with closing(open_contents(path)) as contents:
+        server = make_server(contents, access_log=AccessLog(log) if log else None)
+        with listening(server):
+            yield server.server_port
 
 
 class Reply:
