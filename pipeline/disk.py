@@ -75,7 +75,7 @@ def sync_or_drop(handle: int, path: Path | str) -> None:
         raise
 
 
-def write_all(handle: int, raw: bytes) -> None:
+def write_all(handle: int, raw: "bytes | memoryview") -> None:
     """Write all of ``raw`` at the offset of an open file; raises `OSError`."""
     done = os.write(handle, raw)
     while done < len(raw):

@@ -5,7 +5,7 @@ A key is the digest of its own canonical content, so that editing one line of a 
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from transship.pipeline.compression import DEFAULT_BUDGET, Budget, Compression
 from transship.pipeline.convert.shape import Shape
@@ -16,7 +16,7 @@ from transship.pipeline.reference import LOCAL, PathReference, Reference, parse_
 
 __all__ = ["ARCHIVES", "Delivery", "ImageJob", "Member", "Plan", "RegistryAccess", "interned"]
 
-ARCHIVES: Final = frozenset({"oci-archive", "docker-archive"})
+ARCHIVES: Final = frozenset({"oci-archive", "docker-archive", "bundle"})
 """Transports whose destination is one file, written once, of all its images."""
 _FLAGS: Final = ("preserve", "reversible", "lossless")
 
@@ -39,12 +39,14 @@ class Delivery:
     """Something written and verified at once: one image, or all images of one archive in their order.
 
     ``path`` is a file or folder; for docker it is host and repository, and a member's name a tag or digest;
-    for an engine or a storage all that follows the transport.
+    for an engine or a storage all that follows the transport. ``packing`` is how a bundle is packed, as
+    `bundle.Packing` writes it.
     """
 
     transport: str
     path: str
     members: tuple[Member, ...]
+    packing: str = ""
 
     @property
     def key(self) -> str:
@@ -64,7 +66,8 @@ class Delivery:
             }
             for member in self.members
         ]
-        return {"transport": self.transport, "path": self.path, "members": members}
+        packing: Object = {"packing": self.packing} if self.packing else {}
+        return {"transport": self.transport, "path": self.path, "members": members, **packing}
 
     @property
     def place(self) -> Reference:
@@ -101,7 +104,7 @@ class Plan:
 
     ``policy`` is the file of the signature policy, or why there is none (`trust.guard`); ``batch_policy`` and
     ``batch_require_signed`` are what the batch file says of it. With ``strict`` an image whose signatures would be
-    lost is not written.
+    lost is not written. ``bundle`` has what goes into a bundle.json: the lock, and the base if there is one.
     """
 
     name: str
@@ -113,6 +116,7 @@ class Plan:
     batch_policy: str = ""
     batch_require_signed: bool = False
     strict: bool = False
+    bundle: Object = field(default_factory=dict)
 
     def document(self) -> Object:
         """Return the JSON object of ``schemas/plan.schema.json``."""
@@ -139,6 +143,7 @@ class Plan:
             **({"batch-policy": self.batch_policy} if self.batch_policy else {}),
             **({"require-signed": True} if self.batch_require_signed else {}),
             **({"strict": True} if self.strict else {}),
+            **({"bundle": self.bundle} if self.bundle else {}),
         }
 
     @classmethod
@@ -168,6 +173,7 @@ class Plan:
             str(found.get("batch-policy", "")),
             found.get("require-signed") is True,
             found.get("strict") is True,
+            cast("Object", found.get("bundle", {})),
         )
 
 
@@ -191,6 +197,7 @@ def interned(deliveries: Iterable[Delivery]) -> Iterator[Delivery]:
             same.setdefault(delivery.transport, delivery.transport),
             same.setdefault(delivery.path, delivery.path),
             members,
+            delivery.packing,
         )
 
 
@@ -218,7 +225,7 @@ def _delivery(item: "dict[str, object]") -> Delivery:
         Member(str(member["image"]), _shape(_map(member["shape"])), str(member["name"]), str(member.get("signing", "")))
         for member in _list(item["members"])
     )
-    return Delivery(str(item["transport"]), str(item["path"]), members)
+    return Delivery(str(item["transport"]), str(item["path"]), members, str(item.get("packing", "")))
 
 
 def _shape(item: Mapping[str, object]) -> Shape:

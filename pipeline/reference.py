@@ -12,9 +12,9 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import HUB, DockerReference, digest_of, named
 from transship.pipeline.errors import UsageError, shown, without_password
 
-READ_ONLY: Final = ("sif", "tarball")
-"""Transports that images come from and never go to."""
-LAYOUTS: Final = frozenset({"oci", "oci-archive"})
+READ_ONLY: Final = ("sif", "tarball", "bundle")
+"""Transports that images come from and never go to by their name; `bundle create` writes bundles."""
+LAYOUTS: Final = frozenset({"oci", "oci-archive", "bundle"})
 LOCAL: Final = ("containers-storage", "docker-daemon")
 """Transports whose images are of one machine: the same reference is another image on the next one."""
 TRANSPORTS: Final = ("docker", "oci", "oci-archive", "docker-archive", "dir", *LOCAL, *READ_ONLY)
@@ -25,6 +25,8 @@ SINGLE: Final = frozenset({"docker-archive", "docker-daemon", "containers-storag
 _ALNUM: Final = "[A-Za-z0-9]+"
 _LAYOUT_PART: Final = rf"{_ALNUM}(?:(?:[-._:@+]|--){_ALNUM})*"
 _LAYOUT_NAME: Final = rf"{_LAYOUT_PART}(?:/{_LAYOUT_PART})*"
+BUNDLE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:@+/-]*"
+"""Any name that a registry has; those of layouts have no two marks side by side."""
 _INDEX: Final = r"[0-9]{1,9}"
 _SHORT_ID: Final = r"[0-9a-f]{1,64}"
 
@@ -164,6 +166,8 @@ def _parse_rest(transport: str, rest: str) -> Reference:
         return PathReference(transport, path, index=_index(name[1:]))
     if transport == "docker-archive":
         return PathReference(transport, path, _archive_name(name) if colon else "")
+    if transport == "bundle" and re.fullmatch(BUNDLE_NAME, name):
+        return PathReference(transport, path, name)
     if name and not re.fullmatch(_LAYOUT_NAME, name):
         raise UsageError(
             f"malformed name {shown(name)!r}", advice="expected letters and digits, joined by one of -._:@+/"
@@ -249,6 +253,7 @@ _SHAPES: Final = {
     "oci": "oci:path[:name] or oci:path:@index",
     "oci-archive": "oci-archive:path[:name] or oci-archive:path:@index",
     "docker-archive": "docker-archive:path[:name:tag] or docker-archive:path:@index",
+    "bundle": "bundle:path[:name] or bundle:path:@index",
     "dir": "dir:path",
     "docker-daemon": "docker-daemon:name:tag, name@digest or sha256:<image ID>",
     "containers-storage": "containers-storage:[store]name[:tag][@digest][@id]",

@@ -24,7 +24,7 @@ from transship.pipeline.tree import Selection
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-HOLDING: Final = frozenset({"docker", "oci", "oci-archive"})
+HOLDING: Final = frozenset({"docker", "oci", "oci-archive", "bundle"})
 """Transports whose images can have referrers."""
 _COPIED: Final = MANIFESTS - SCHEMA1
 _MAX_DEPTH: Final = 8

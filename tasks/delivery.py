@@ -1,9 +1,11 @@
 """The tasks of a destination: written, then read back; `image` has those before."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import luigi
 
+from transship.pipeline.bundle.verify import refuse_damaged, verify_bundle
 from transship.pipeline.copy import write
 from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, Member
@@ -15,9 +17,11 @@ from transship.pipeline.referrers import Found, Place, put, refuse_untied
 from transship.pipeline.repacking import refuse_losses
 from transship.pipeline.transport import Sink, Source
 from transship.pipeline.transports import Pushing, open_sink
+from transship.pipeline.transports.bundle import BundleSink
 from transship.pipeline.tree import load, manifests
 from transship.pipeline.trust import carrying
 from transship.pipeline.verify import Verified, same_image, verify
+from transship.tasks.bundling import BUNDLE, bundle_sink, describe, sources
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.engine import park
 from transship.tasks.image import ConvertMediaTypes, Step
@@ -40,6 +44,8 @@ class _DeliveryStep(Step):
     def sink(self) -> Sink:
         """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
         space = self.workspace
+        if self.job.transport == BUNDLE:
+            return bundle_sink(space.plan, self.job)
         sources = [parse_reference(space.plan.images[member.image].reads) for member in self.job.members]
         return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
 
@@ -62,7 +68,7 @@ class WriteImage(_DeliveryStep):
         hanging: list[Json] = []
         trust: list[Json] = []
         with self.sink() as sink:
-            for member, made in zip(job.members, self.requires(), strict=True):
+            for number, (member, made) in enumerate(zip(job.members, self.requires(), strict=True)):
                 place, image = Place(job.transport, member.name, sink.accepts), made.made()
                 found = made.hanging(place)
                 refuse_losses(member.shape, found.lost)
@@ -71,6 +77,9 @@ class WriteImage(_DeliveryStep):
                 total += put(store, found.referrers, sink, place)
                 total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)
                 trust.append(signatures.put(sink))
+                if isinstance(sink, BundleSink):
+                    source, lost = sources(self.workspace.plan, job)[number], signatures.fate.lost
+                    describe(sink, member, made, source=source, found=found, lost=lost)
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()
@@ -129,6 +138,8 @@ class VerifyDigests(_DeliveryStep):
 
     def perform(self) -> Result:
         """Verify every member; a finding undoes the write's checkpoint, so that the next run writes anew."""
+        if self.job.transport == BUNDLE:
+            return self._bundle()
         beside = self.requires().hanging()
         walks = [self._verified(*member) for member in zip(self.job.members, beside, strict=True)]
         images: list[Json] = [
@@ -142,6 +153,21 @@ class VerifyDigests(_DeliveryStep):
             "blobs": sum(walk.blobs for walk in walks),
             "bytes": sum(walk.bytes for walk in walks),
         }
+
+    def _bundle(self) -> Result:
+        """Read a bundle through once, whatever number of images is in it."""
+        found = verify_bundle(Path(self.job.path))
+        if not found.sound or found.said is None:
+            for digest in found.lost:
+                self.workspace.store.discard(digest)
+            self._forget()
+            refuse_damaged(found, Path(self.job.path))
+            raise ContentError(f"{self.job.path}: holds no bundle")
+        names = {image.name: str(image.digest) for image in found.said.images}
+        images: list[Json] = [
+            {"reference": self.job.reference(member), "digest": names[member.name]} for member in self.job.members
+        ]
+        return {"images": images, "manifests": len(images), "blobs": len(found.said.blobs), "bytes": found.bytes}
 
     def _verified(self, member: Member, hanging: Found) -> Verified:
         reference = self.job.reference(member)
@@ -186,6 +212,10 @@ class VerifyDigests(_DeliveryStep):
             if finding.fault == "damaged":
                 self.workspace.store.discard(finding.digest)
                 sink.discard(finding.digest)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let the destination be written anew, of what is made and fetched anew."""
         self.requires().output().remove()
         for conversion in self.requires().requires():
             conversion.output().remove()

@@ -54,7 +54,8 @@ def completed(world: Path, line: str, **more: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("transship ", {*COMMANDS, "help"}),
+        ("transship ", {*(name.partition(" ")[0] for name in COMMANDS), "help"}),
+        ("transship bundle ", {"create", "load", "verify", "list", "diff"}),
         ("transship list", {"list-tags"}),
         ("transship help sy", {"sync"}),
         ("transship copy --pres", {"--preserve-digests"}),

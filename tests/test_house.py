@@ -53,6 +53,7 @@ ORDER = (
     "plan_file",
     "planning",
     "locking",
+    "bundle",
     "sync",
     "report",
     "rewrite",
@@ -60,7 +61,7 @@ ORDER = (
     "cli",
 )
 # Rooms of pipeline/ that read or write documents with a schema.
-MAY_VALIDATE = {"batch", "plan_file", "planning", "sync", "report", "cli"}
+MAY_VALIDATE = {"batch", "plan_file", "planning", "bundle", "sync", "report", "cli"}
 
 
 def sources(*folders: str) -> list[Path]:

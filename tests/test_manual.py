@@ -71,12 +71,14 @@ def test_examples_are_command_lines_that_parse(name: str) -> None:
 
 
 def test_every_command_has_a_page_of_the_manual(pages: Path) -> None:
-    assert {path.name for path in pages.iterdir()} == {f"transship-{name}.1" if name else "transship.1" for name in ALL}
+    assert {path.name for path in pages.iterdir()} == {
+        f"transship-{name.replace(' ', '-')}.1" if name else "transship.1" for name in ALL
+    }
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_page_of_the_manual_is_sound_and_shows_every_option(pages: Path, name: str) -> None:
-    page = pages / (f"transship-{name}.1" if name else "transship.1")
+    page = pages / (f"transship-{name.replace(' ', '-')}.1" if name else "transship.1")
     lint = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,15 +1,29 @@
 """The arguments of every command. Reading them, and showing help, loads nothing else of transship."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from transship.pipeline.cli import copy_arguments, query_arguments, sync_arguments
 from transship.pipeline.cli.flags import elsewhere, reaching
 
+_LEAST_VOLUME: Final = 1024
+
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("batch", metavar="BATCH", help="batch file, YAML or JSON, or a lock of one")
+    working(parser)
+    parser.add_argument(
+        "--scheduler",
+        metavar="URL",
+        default="",
+        help="share the run with other machines by the luigid at this address (default: alone)",
+    )
+
+
+def working(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that does the work of a batch file."""
     parser.add_argument(
         "--runs", metavar="DIR", default="runs", help="folder in which run folders live (default: runs)"
     )
@@ -28,12 +42,6 @@ def _run(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=0,
         help="processes to share the work (default: one a core, where there are images enough)",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="URL",
-        default="",
-        help="share the run with other machines by the luigid at this address (default: alone)",
     )
     parser.add_argument(
         "--refresh",
@@ -62,6 +70,61 @@ def _lock(parser: argparse.ArgumentParser) -> None:
         default="",
         help="write nothing; print what is another one now than this lock says",
     )
+
+
+def _bundle_create(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "batch", metavar="BATCH", help="batch file, YAML or JSON, or a lock of one; its to: is not used"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="write the bundle to this file; named .zst it is packed by zstd",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="SIZE",
+        type=_size,
+        default=0,
+        help="write volumes FILE.001, FILE.002 and so on of this size, such as 4GiB or 700M (default: one file)",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="FILE",
+        default="",
+        help="leave out what this older bundle brought, or the bundle of this older lock (default: nothing)",
+    )
+    working(parser)
+    parser.set_defaults(scheduler="")
+
+
+def _bundle_load(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    parser.add_argument(
+        "--to",
+        metavar="PLACE",
+        required=True,
+        help="docker://registry/prefix, oci:DIR, docker-daemon: or containers-storage:",
+    )
+    working(parser)
+    reaching(parser)
+
+
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundles", metavar="FILE", nargs="+", help="bundle, or its first volume")
+
+
+def _bundle_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="FILE", help="bundle, or its first volume")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+
+
+def _bundle_diff(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD-FILE", help="bundle, or its first volume")
+    parser.add_argument("new", metavar="NEW-FILE", help="the one to compare it with")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
 def _status(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +168,19 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15})(?:([KMGT])(i?B)?|B)?", text)
+    if not found:
+        raise argparse.ArgumentTypeError("expected a size, such as 4GiB, 700M or 1000000")
+    # As GNU's programs: KB is 1000 bytes, K and KiB are 1024.
+    unit = 1000 if found[3] == "B" else 1024
+    power = "KMGT".index(found[2]) + 1 if found[2] else 0
+    value = int(found[1]) * int(unit**power)
+    if value < _LEAST_VOLUME:
+        raise argparse.ArgumentTypeError(f"expected at least {_LEAST_VOLUME} bytes")
+    return value
+
+
 def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value < 1 << 16:
@@ -122,6 +198,11 @@ def _positive(text: str) -> int:
 ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": _run,
     "lock": _lock,
+    "bundle create": _bundle_create,
+    "bundle load": _bundle_load,
+    "bundle verify": _bundle,
+    "bundle list": _bundle_list,
+    "bundle diff": _bundle_diff,
     "status": _status,
     "verify": _verify,
     "report": _report,

@@ -1,11 +1,16 @@
 """The names of the commands: which there are, which are not shown, which skopeo has and transship has not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "copy and convert every image of a batch file; run again to resume",
     "lock": "write down what every tag of a batch file means now; say later what has changed",
+    "bundle create": "pack all images of a batch file or lock into one file, the same bytes every time",
+    "bundle load": "load all images of bundles to a registry, an OCI layout or an engine",
+    "bundle verify": "verify every byte of a bundle, offline, and name what is damaged",
+    "bundle list": "list the images in a bundle",
+    "bundle diff": "show what one bundle has and another has not, by image and by layer",
     "status": "show where every image of a run stands",
     "verify": "re-read and re-hash a run's destinations, or any image",
     "report": "show what happened: digests old and new, bytes, losses, errors",
@@ -33,7 +38,14 @@ ABSENT: Final[Mapping[str, str]] = {
     "experimental-image-proxy": "it is an interface for one program, and may change with every version of skopeo",
 }
 """Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
-OWN: Final = frozenset({"run", "lock", "status", "verify", "report", "serve"})
+GROUPS: Final[Mapping[str, str]] = {"bundle": "carry images in one file: create, load, verify, list, diff"}
+"""First words of commands that have two, and what these do."""
+OWN: Final = frozenset(
+    {
+        *("run", "lock", "status", "verify", "report", "serve"),
+        *("bundle", "bundle create", "bundle load", "bundle verify", "bundle list", "bundle diff"),
+    }
+)
 """Commands that skopeo does not have; there 2 is the exit code of wrong options."""
 _LIKE: Final = 0.6
 
@@ -41,6 +53,12 @@ _LIKE: Final = 0.6
 def summary(command: str) -> str:
     """Return what a command does, also one that is not shown; empty for what is none."""
     return COMMANDS.get(command) or HIDDEN.get(command, "")
+
+
+def grouped(command: str, after: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a command with its second word where it has two, and what follows."""
+    joined = f"{command} {after[0]}" if command in GROUPS and after else ""
+    return (joined, list(after[1:])) if joined in COMMANDS else (command, list(after))
 
 
 def nearest(word: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from argcomplete.finders import CompletionFinder
 
-from transship.pipeline.cli.commands import COMMANDS, HIDDEN
+from transship.pipeline.cli.commands import COMMANDS, GROUPS, HIDDEN
 from transship.pipeline.cli.main import add_arguments, main_parser
 from transship.pipeline.cli.parser import Parser
 from transship.pipeline.reference import READ_ONLY, TRANSPORTS
@@ -30,11 +30,17 @@ def _whole_parser() -> Parser:
     parser = main_parser()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     described = os.environ.get(DESCRIPTIONS) != "0"
+    groups = {name: commands.add_parser(name, help=GROUPS[name] if described else "") for name in sorted(GROUPS)}
+    below = {name: group.add_subparsers(metavar="COMMAND", parser_class=Parser) for name, group in groups.items()}
     for name, summary in {**COMMANDS, **HIDDEN}.items():
-        add_arguments(commands.add_parser(name, help=summary if described else ""), name)
+        group, _, last = name.rpartition(" ")
+        chosen = below[group] if group else commands
+        add_arguments(chosen.add_parser(last, help=summary if described else ""), name)
     topics = commands.add_parser("help", help="show the help of a command" if described else "")
-    topics.add_argument("topic", choices=tuple(COMMANDS), help="the command")
-    for listed in (parser, *commands.choices.values()):
+    topics.add_argument("topic", choices=tuple(name for name in COMMANDS if " " not in name), help="the command")
+    parsers = [parser, *commands.choices.values()]
+    parsers += [found for group in below.values() for found in group.choices.values()]
+    for listed in parsers:
         for action in listed.listed:
             _teach(action, listed.prog.rpartition(" ")[2])
             if not described and action.help != argparse.SUPPRESS:
@@ -46,7 +52,7 @@ def _teach(action: argparse.Action, command: str) -> None:
     """Say what the values of an argument are, by what help calls them."""
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     chosen: Callable[..., Iterable[str]] | None = None
-    if metavar in ("FILE", "BATCH", "MANIFEST-FILE", "PATH"):
+    if metavar in ("FILE", "OLD-FILE", "NEW-FILE", "BATCH", "MANIFEST-FILE", "PATH"):
         chosen = _files
     elif metavar == "DIR":
         chosen = _folders
@@ -64,7 +70,7 @@ def _teach(action: argparse.Action, command: str) -> None:
 
 def _transports(command: str, metavar: str) -> tuple[str, ...]:
     if command == "list-tags":
-        return ("docker", "docker-archive")
+        return ("docker", "docker-archive", "bundle")
     if command == "delete":
         return ("docker", "oci", "containers-storage")
     return tuple(name for name in TRANSPORTS if metavar != "DST" or name not in READ_ONLY)

@@ -15,7 +15,12 @@ _CHOOSES: Final = frozenset(
 """skopeo's commands; for the others ``--override-*`` would mean nothing, as a batch file names its platforms."""
 
 
-_ASKS_NONE: Final = frozenset({"run", "status", "report", "serve", "manifest-digest", "completion"})
+_ASKS_NONE: Final = frozenset(
+    {
+        *("run", "status", "report", "serve", "manifest-digest", "completion"),
+        *("bundle create", "bundle verify", "bundle list", "bundle diff"),
+    }
+)
 """Commands that reach no registry, or by what a batch file says."""
 
 

@@ -1,4 +1,4 @@
-"""``transship list-tags``: the tags of a repository, or the names in a docker-archive."""
+"""``transship list-tags``: the tags of a repository, or the names in a docker-archive or a bundle."""
 
 import argparse
 from pathlib import Path
@@ -23,19 +23,36 @@ def perform(options: argparse.Namespace) -> int:
         found = Struct((*repository, Field("Tags", "Tags", tags)))
     elif transport == "docker-archive":
         found = Struct((Field("Tags", "Tags", _names(options.repository)),))
+    elif transport == "bundle":
+        found = Struct((Field("Tags", "Tags", _bundled(options.repository)),))
     else:
-        raise UsageError(f"list-tags: {shown(options.repository)!r}", advice="expected docker:// or docker-archive:")
+        raise UsageError(
+            f"list-tags: {shown(options.repository)!r}", advice="expected docker://, docker-archive: or bundle:"
+        )
     print(to_json(found, indent=4))
     return 0
+
+
+def _path(text: str) -> Path:
+    reference = parse_reference(text)
+    assert isinstance(reference, PathReference)
+    if reference.name or reference.index is not None:
+        raise UsageError(f"{reference} names one image", advice=f"expected {reference.transport}:path")
+    return Path(reference.path)
+
+
+def _bundled(text: str) -> list[str]:
+    from transship.pipeline.transports.bundle import names_in  # noqa: PLC0415
+
+    path = _path(text)
+    with once_found():
+        return names_in(path)
 
 
 def _names(text: str) -> list[str]:
     from transship.pipeline.transports.docker_archive import names_in  # noqa: PLC0415
 
-    reference = parse_reference(text)
-    assert isinstance(reference, PathReference)
-    if reference.name or reference.index is not None:
-        raise UsageError(f"{reference} names one image", advice="expected docker-archive:path")
+    path = _path(text)
     with once_found():
-        names = names_in(Path(reference.path))
+        names = names_in(path)
     return [name for position, image in enumerate(names) for name in image or (f"@{position}",)]

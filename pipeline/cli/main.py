@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from transship.pipeline import __version__
 from transship.pipeline.cli import arguments, global_options, streams
-from transship.pipeline.cli.commands import ABSENT, OWN, nearest, summary
+from transship.pipeline.cli.commands import ABSENT, COMMANDS, GROUPS, OWN, grouped, nearest, summary
 from transship.pipeline.cli.parser import Parser
 from transship.pipeline.errors import LONGEST_LINE, Error, NotFoundError, UsageError, shown
 
@@ -99,12 +99,12 @@ def _code(error: Error, command: str) -> int:
 
 
 def split(parser: Parser, words: Sequence[str]) -> tuple[list[str], str, list[str]]:
-    """Return what stands before the command, the command, empty where there is none, and what follows it."""
+    """Return what stands before the command, the command, of two words where it has two, and what follows it."""
     valued = parser.valued()
     position = 0
     while position < len(words) and words[position].startswith("-"):
         position += 2 if words[position] in valued else 1
-    return list(words[:position]), "".join(words[position : position + 1]), list(words[position + 1 :])
+    return list(words[:position]), *grouped("".join(words[position : position + 1]), words[position + 1 :])
 
 
 def _dispatch(parser: Parser, before: list[str], command: str, after: list[str]) -> int:
@@ -113,17 +113,36 @@ def _dispatch(parser: Parser, before: list[str], command: str, after: list[str])
         raise UsageError("no command", advice="see transship --help")
     if command == "help":
         return _help(parser, after)
+    if command in GROUPS:
+        return _group(command, after)
     options = command_parser(command).parse_args(after, found)
     options.command = command
     global_options.check(options)
     # What a command needs is loaded once its arguments are sound: help and a misspelt option cost little.
-    chosen = importlib.import_module(f"transship.pipeline.cli.{command.replace('-', '_')}")
+    chosen = importlib.import_module(f"transship.pipeline.cli.{command.replace('-', '_').replace(' ', '_')}")
     with global_options.applied(options):
         return int(chosen.perform(options))
 
 
 def _help(parser: Parser, topic: list[str]) -> int:
-    (command_parser(topic[0]) if topic and not topic[0].startswith("-") else parser).print_help()
+    command, _ = grouped("".join(topic[:1]), topic[1:])
+    if command in GROUPS:
+        return _group(command, ["--help"])
+    (command_parser(command) if command and not command.startswith("-") else parser).print_help()
+    return 0
+
+
+def _group(command: str, after: Sequence[str]) -> int:
+    """Say what commands begin so, where that was asked; else refuse."""
+    found = {name: text for name, text in COMMANDS.items() if name.startswith(f"{command} ")}
+    if not {"-h", "--help"} & set(after):
+        wrong = f"{command} {shown(after[0])} is no command" if after else f"{command}: a word is missing"
+        words = ", ".join(name.partition(" ")[2] for name in found)
+        raise UsageError(wrong, advice=f"expected {command} and one of {words}")
+    print(f"usage: transship {command} COMMAND ...\n\nCommands:")
+    for name, text in found.items():
+        print(f"  {name:<16}{text}")
+    print(f"\nHelp of a command: transship {command} COMMAND --help")
     return 0
 
 

@@ -42,7 +42,7 @@ def write(folder: Path) -> list[Path]:
 
 
 def _name(command: str) -> str:
-    return f"transship-{command}" if command else "transship"
+    return f"transship-{command.replace(' ', '-')}" if command else "transship"
 
 
 def _lines(found: Sheet) -> Iterator[str]:

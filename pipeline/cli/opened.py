@@ -60,6 +60,6 @@ def opened(reference: Reference, registries: Registries, shared_blobs: str = "")
 
 def _is_there(reference: PathReference) -> bool:
     path = Path(reference.path)
-    if reference.transport not in ("oci", "oci-archive") or not path.exists():
+    if reference.transport not in ("oci", "oci-archive", "bundle") or not path.exists():
         return False
     return not path.is_dir() or (path / "index.json").exists()

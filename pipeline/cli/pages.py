@@ -24,6 +24,7 @@ _AS_SKOPEO: Final = (
 )
 _PLAIN: Final = ((0, "done"), (1, "failed, or the options are wrong"), *_STOPPED)
 _OWN: Final = ((0, "done"), (1, "failed"), (2, "the options are wrong, or there is no such run"), *_STOPPED)
+_OWN_FILE: Final = ((0, "done"), (1, "failed"), (2, "the options are wrong, or there is no such bundle"), *_STOPPED)
 _BULK: Final = (
     (0, "all images verified"),
     (1, "some failed; each is named with the reason and whether a retry can help"),
@@ -33,7 +34,8 @@ _BULK: Final = (
 )
 _REFERENCES: Final = (
     "An image is named as transport:reference. docker://host/name:tag or @digest is one in a registry; oci:PATH[:NAME] "
-    "an OCI layout, oci-archive:PATH[:NAME] that in a tar; docker-archive:PATH[:NAME:TAG] what docker save writes; "
+    "an OCI layout, oci-archive:PATH[:NAME] that in a tar; bundle:PATH[:NAME] one that bundle create made; "
+    "docker-archive:PATH[:NAME:TAG] what docker save writes; "
     "dir:PATH plain files; docker-daemon:NAME:TAG an image of a Docker Engine; containers-storage:[STORE]NAME one of "
     "Podman; sif:PATH a Singularity image and tarball:PATH[:PATH...] tar files, these two to be read alone. An image "
     "without a name is PATH:@N, counted from 0."
@@ -49,7 +51,7 @@ PAGES: Final[Mapping[str, Page]] = {
         (
             (0, "done"),
             (1, "failed; of the commands that skopeo has too, wrong options as well"),
-            (2, "the image was not found; of run, lock, status, verify, report and serve: options are wrong"),
+            (2, "the image was not found; of run, lock, bundle, status, verify, report and serve: options are wrong"),
             *_STOPPED,
         ),
     ),
@@ -84,6 +86,62 @@ PAGES: Final[Mapping[str, Page]] = {
             ("write it", "transship lock nightly.yaml -o nightly.lock.json"),
             ("see what has changed since", "transship lock nightly.yaml --check nightly.lock.json"),
         ),
+    ),
+    "bundle create": Page(
+        (
+            "A bundle is one file to be carried to where no registry is: an OCI layout in a tar, which skopeo, Podman, "
+            "umoci and oci-image-tool read, of all images of a batch file; bundle.json in it says what it holds. Made "
+            "again of the same lock it is the same file, byte for byte, whoever makes it, and wherever. A batch file "
+            "is locked first. Each image is called as its source is: registry/repository:tag. Beside the bundle are "
+            "its checksums, FILE.sums, which sha256sum -c reads. It is a run, and the same command goes on with it.",
+        ),
+        _BULK,
+        (
+            ("pack what a lock names", "transship bundle create nightly.lock.json -o nightly.tar"),
+            ("in volumes for DVDs", "transship bundle create nightly.yaml -o nightly.tar --split 4480MiB"),
+            ("what is new since monday", "transship bundle create nightly.yaml -o tuesday.tar --since monday.tar"),
+        ),
+    ),
+    "bundle load": Page(
+        (
+            "Verifies the bundles first, and loads nothing where one is damaged. Then it is a run: the same command "
+            "goes on with it, and every image is read back. Below docker://registry/prefix an image keeps its "
+            "repository, without the registry it came from; elsewhere its whole name. It prints each old reference "
+            "and the new one.",
+        ),
+        (
+            (0, "all images verified"),
+            (1, "a bundle is damaged, or some images failed; each is named"),
+            (2, "the options are wrong, or there is no such bundle; nothing was started"),
+            *_STOPPED,
+        ),
+        (
+            ("into a registry", "transship bundle load nightly.tar --to docker://registry.example/mirror"),
+            ("into an engine", "transship bundle load nightly.tar --to docker-daemon:"),
+        ),
+    ),
+    "bundle verify": Page(
+        (
+            "Reads every byte once, unpacks nothing, and asks no network. It names the files that are missing, short "
+            "or damaged, the first of them first, and every image that is not whole.",
+        ),
+        (
+            (0, "all is as it was made"),
+            (1, "something is missing or damaged"),
+            (2, "the options are wrong, or there is no such bundle"),
+            *_STOPPED,
+        ),
+        (("after it was carried", "transship bundle verify nightly.tar"),),
+    ),
+    "bundle list": Page(
+        ("It prints the name, the digest and the bytes of each image, what it came from, and what it lost.",),
+        _OWN_FILE,
+        (("what is in it", "transship bundle list nightly.tar"),),
+    ),
+    "bundle diff": Page(
+        ("It prints the images that came, went or changed, the layers of those, and the bytes that are new.",),
+        _OWN_FILE,
+        (("what a week brought", "transship bundle diff monday.tar nightly.tar"),),
     ),
     "status": Page(
         ("It reads the run folder alone, also while the run is at work, and ends with 0 whatever it finds.",),

@@ -25,7 +25,9 @@ def inspect(parser: argparse.ArgumentParser) -> None:
 
 def list_tags(parser: argparse.ArgumentParser) -> None:
     """Add those of ``list-tags``."""
-    parser.add_argument("repository", metavar="SOURCE-IMAGE", help="docker://repository or docker-archive:path")
+    parser.add_argument(
+        "repository", metavar="SOURCE-IMAGE", help="docker://repository, docker-archive:path or bundle:path"
+    )
     reaching(parser)
     account(parser)
     retrying(parser)

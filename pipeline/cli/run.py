@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transship.pipeline.cli.progress import Progress, make_progress
 from transship.pipeline.cli.trust_options import enforcing, guard_of
@@ -21,6 +21,8 @@ from transship.pipeline.manifest.document import dump
 from transship.pipeline.reference import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transship.pipeline.registry.registries import Registries
     from transship.pipeline.trust.guard import Guard
     from transship.pipeline.trust.sigstore.session import Session
@@ -35,6 +37,7 @@ _FILES_PER_BLOB: Final = 2
 _FILES_PER_IMAGE: Final = 3
 """Descriptors: of a process, of a large blob (connection and file), of an image (a folder or connection besides)."""
 _M_ARENA_MAX: Final = -8
+Expand: TypeAlias = "Callable[[argparse.Namespace, Path, str], tuple[Plan, Guard]]"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -42,34 +45,68 @@ def perform(options: argparse.Namespace) -> int:
     """Run the batch; return 0 where every image is verified, 1 where some failed."""
     # Luigi costs 0.2 s to import, which a wrong batch file should not.
     path = Path(options.batch)
-    raw = _read(path)
+    raw = read_file(path)
     digest = hashlib.sha256(raw + str(path.resolve().parent).encode()).hexdigest()
-    name = options.name or _name_of(path, raw)
+    name = options.name or name_of(path, raw)
     root = (Path(options.runs) / name).resolve()
     if options.scheduler and (options.refresh or options.fail_fast):
         raise UsageError(
             "--scheduler goes with neither --refresh nor --fail-fast", advice="refresh on one machine first"
         )
+    return work_on(options, Work(path, digest, root))
+
+
+def expanded(options: argparse.Namespace, path: Path, digest: str) -> "tuple[Plan, Guard]":
+    """Return the plan that a batch file or a lock is, by ``digest``, and the policy that holds.
+
+    Raises:
+        UsageError: it is malformed, or asks for what cannot be.
+        TransportError: the tags of a repository could not be read.
+    """
+    from transship.pipeline.batch import read_batch  # noqa: PLC0415
+    from transship.pipeline.cli.batches import listing  # noqa: PLC0415
+    from transship.pipeline.planning import plan_batch  # noqa: PLC0415
+
+    batch = read_batch(path, listing(options))
+    if options.refresh and any(job.resolved for job in batch.jobs):
+        raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
+    guard = guard_of(options, batch.policy, required=batch.require_signed)
+    plan = plan_batch(batch, stamped(digest, guard), guard)
+    check_keys(plan)
+    return plan, guard
+
+
+class Work(NamedTuple):
+    """What to do: the file at ``path``, the ``digest`` that tells one wish from another, the run folder ``root``.
+
+    ``expand`` makes the plan; ``prepare`` gets the run folder before anything is done.
+    """
+
+    path: Path
+    digest: str
+    root: Path
+    expand: Expand = expanded
+    prepare: "Callable[[Workspace], object]" = lambda _: None
+
+
+def work_on(options: argparse.Namespace, work: Work) -> int:
+    """Do it, or go on with it; return the exit code, once what came of it is printed."""
     if options.dry_run:
-        print(json.dumps(_expand(options, path, digest)[0].document(), indent=2, ensure_ascii=False))
+        print(json.dumps(work.expand(options, work.path, work.digest)[0].document(), indent=2, ensure_ascii=False))
         return 0
-    return _run(options, path, digest, root)
-
-
-def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> int:
     from transship.pipeline.durable import write_durably  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415
     from transship.tasks.lock import locked, planning  # noqa: PLC0415
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
     set_limits()
-    shared = bool(options.scheduler)
+    shared, root = bool(options.scheduler), work.root
     if not shared:
-        plan, guard, fresh = _plan(options, path, digest, root)
+        plan, guard, fresh = _plan(options, work)
     with locked(root, shared=shared):
         if shared:
             with planning(root):
-                plan, guard, fresh = _plan(options, path, digest, root)
+                plan, guard, fresh = _plan(options, work)
                 _refuse_local(plan)
                 _save(root, plan, fresh=fresh)
         else:
@@ -80,6 +117,7 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
             root, plan, reach, blob_threads(), progress.bytes, enforce=enforcing(guard), session=_session(plan)
         )
         try:
+            work.prepare(workspace)
             outcome = _work(options, workspace, progress)
         except BaseException:
             # Nothing is left to the end of the process, which takes no bars off the terminal.
@@ -93,17 +131,17 @@ def _run(options: argparse.Namespace, path: Path, digest: str, root: Path) -> in
     return conclude(root, plan, outcome)
 
 
-def _plan(options: argparse.Namespace, path: Path, digest: str, root: Path) -> "tuple[Plan, Guard, bool]":
+def _plan(options: argparse.Namespace, work: Work) -> "tuple[Plan, Guard, bool]":
     """Return the plan, the policy that holds, and whether the plan was made anew."""
     from transship.pipeline.plan_file import read_plan  # noqa: PLC0415
 
-    before = read_plan(root)
+    before = read_plan(work.root)
     # Selectors pin too: the plan is made anew only when the batch file or the policy changed, or on request.
-    if before is not None and before.batch_digest.startswith(digest) and not options.refresh:
+    if before is not None and before.batch_digest.startswith(work.digest) and not options.refresh:
         guard = guard_of(options, before.batch_policy, required=before.batch_require_signed)
-        if before.batch_digest == _stamped(digest, guard):
+        if before.batch_digest == stamped(work.digest, guard):
             return replace(before, policy=guard.name), guard, False
-    return *_expand(options, path, digest), True
+    return *work.expand(options, work.path, work.digest), True
 
 
 def _session(plan: Plan) -> "Session | None":
@@ -115,7 +153,8 @@ def _session(plan: Plan) -> "Session | None":
     return Session(os.environ)
 
 
-def _stamped(digest: str, guard: "Guard") -> str:
+def stamped(digest: str, guard: "Guard") -> str:
+    """Return ``digest`` with what of the policy decides whether a plan still holds."""
     return f"{digest}-{guard.fingerprint}" if guard.fingerprint else digest
 
 
@@ -255,21 +294,7 @@ def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
     return 1
 
 
-def _expand(options: argparse.Namespace, path: Path, digest: str) -> "tuple[Plan, Guard]":
-    from transship.pipeline.batch import read_batch  # noqa: PLC0415
-    from transship.pipeline.cli.batches import listing  # noqa: PLC0415
-    from transship.pipeline.planning import plan_batch  # noqa: PLC0415
-
-    batch = read_batch(path, listing(options))
-    if options.refresh and any(job.resolved for job in batch.jobs):
-        raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
-    guard = guard_of(options, batch.policy, required=batch.require_signed)
-    plan = plan_batch(batch, _stamped(digest, guard), guard)
-    _check_keys(plan)
-    return plan, guard
-
-
-def _check_keys(plan: Plan) -> None:
+def check_keys(plan: Plan) -> None:
     """Raise `UsageError` where a key that the batch names cannot be read: else that came out once all was fetched."""
     shapes = (member.shape for delivery in plan.deliveries.values() for member in delivery.members)
     wanted = {(shape.encrypt, shape.decrypt) for shape in shapes if shape.encrypt or shape.decrypt}
@@ -279,14 +304,16 @@ def _check_keys(plan: Plan) -> None:
         loaded(encrypt, decrypt)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a batch file or lock; raises `UsageError`."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", advice="name a batch file") from error
 
 
-def _name_of(path: Path, raw: bytes) -> str:
+def name_of(path: Path, raw: bytes) -> str:
+    """Return the name of a batch file or lock; raises `UsageError` where it is not fit for a folder."""
     found = re.search(rb"^name:\s*[\"']?([^\s\"'#]+)", raw, re.MULTILINE)
     name = found[1].decode("utf-8", "replace") if found else _name_in(raw) or path.stem
     if not _NAME.fullmatch(name):

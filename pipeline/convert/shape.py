@@ -98,7 +98,7 @@ def bounded(wish: Shape, transport: str) -> Shape:
         plain = Shape("docker", wish.config, Compression.NONE, single=True)
         plain = plain._replace(foreign=wish.foreign, decrypt=wish.decrypt)
         return plain._replace(preserve=wish.preserve, budget=wish.budget, lossless=wish.lossless)
-    if transport in ("oci", "oci-archive"):
+    if transport in ("oci", "oci-archive", "bundle"):
         if wish.manifests in ("docker", "v2s1"):
             raise UsageError(f"{transport}: holds OCI manifests only", advice="say manifests: oci or keep")
         wish = wish._replace(manifests="oci")

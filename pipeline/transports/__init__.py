@@ -93,6 +93,10 @@ def _open_file(reference: PathReference) -> Source:
         from transship.pipeline.transports.docker_archive import DockerArchiveSource
 
         return DockerArchiveSource(path, reference.name, reference.index)
+    if reference.transport == "bundle":
+        from transship.pipeline.transports.bundle import BundleSource
+
+        return BundleSource(path, reference.name, reference.index)
     if reference.transport == "sif":
         from transship.pipeline.transports.sif import open_sif
 

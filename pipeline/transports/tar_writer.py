@@ -17,7 +17,8 @@ from transship.pipeline.transports.tar import BLOCK
 
 Content: TypeAlias = "bytes | Path | None"
 
-_END: Final = bytes(2 * BLOCK)
+END: Final = bytes(2 * BLOCK)
+"""What a tar ends with."""
 _PIECE: Final = 1 << 20
 
 
@@ -52,7 +53,7 @@ class TarWriter:
     @property
     def size(self) -> int:
         """How many bytes the archive has."""
-        return sum(BLOCK + size + -size % BLOCK for _, size in self._contents.values()) + len(_END)
+        return sum(BLOCK + size + -size % BLOCK for _, size in self._contents.values()) + len(END)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes of the archive, `size` in all, where nothing has a room.
@@ -63,13 +64,13 @@ class TarWriter:
         """
         for name in sorted(self._contents):
             content, size = self._contents[name]
-            yield _header(name, size)
+            yield header(name, size)
             if isinstance(content, Path):
-                yield from _read(content, size)
+                yield from read_pieces(content, size)
             else:
                 yield content or b""
             yield bytes(-size % BLOCK)
-        yield _END
+        yield END
 
     def write(self) -> None:
         """Write the archive beside its path and rename it there, durable on return.
@@ -83,7 +84,7 @@ class TarWriter:
                 with io.FileIO(rooms.handle, "w", closefd=False) as stream:
                     for name in sorted(self._contents):
                         _append(stream, rooms, name, *self._contents[name])
-                    _write_all(stream, _END)
+                    _write_all(stream, END)
                 os.fsync(rooms.handle)
                 # Still claimed: nobody sweeps it away before it has its name.
                 os.rename(rooms.scratch, self.path)
@@ -121,13 +122,20 @@ def _is_header(block: bytes) -> bool:
     return True
 
 
-def _header(name: str, size: int) -> bytes:
+def header(name: str, size: int) -> bytes:
+    """Return what stands before the bytes of a member; one of a long name has a header of its own."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o444
     return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
-def _read(path: Path, size: int) -> Iterator[bytes]:
+def read_pieces(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the ``size`` bytes of a file in pieces of at most 1 MiB.
+
+    Raises:
+        ContentError: it is shorter.
+        TransportError: the disk refused.
+    """
     left = size
     with at_disk(path), path.open("rb", buffering=0) as stream:
         while left and (piece := stream.read(min(left, _PIECE))):
@@ -138,7 +146,7 @@ def _read(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _append(stream: io.FileIO, rooms: Rooms, name: str, content: Content, size: int) -> None:
-    _write_all(stream, _header(name, size))
+    _write_all(stream, header(name, size))
     if content is None:
         if not rooms.holds(name, size, stream.tell()):
             raise AssertionError(f"{name} is not where it was to be")

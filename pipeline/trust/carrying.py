@@ -28,6 +28,7 @@ _KEPT: Final = MediaType("application/vnd.transship.signature")
 _REASONS: Final = {
     "oci": "an OCI layout has no place for them",
     "oci-archive": "an OCI archive has no place for them",
+    "bundle": "a bundle has no place for them",
     "docker-archive": "a docker-archive has no place for them",
     "docker-daemon": "the Docker Engine keeps none",
     "containers-storage": "an image goes into Podman's storage without them",

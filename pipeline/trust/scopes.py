@@ -10,7 +10,7 @@ from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import ContentError, UsageError, shown
 from transship.pipeline.reference import DaemonReference, PathReference, Reference, StorageReference
 
-_BY_PATH: Final = ("dir", "oci", "oci-archive", "sif")
+_BY_PATH: Final = ("dir", "oci", "oci-archive", "sif", "bundle")
 _WHOLE: Final = ("docker-archive", "tarball")
 """Transports whose images have no scope but the whole transport."""
 

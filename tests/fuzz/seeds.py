@@ -12,6 +12,7 @@ import pyzstd
 
 from support.images import make_image, make_multi, write_layout
 from support.serving import write_docker_archive
+from transship.pipeline.transports.frames import encode_table
 
 _IMAGE = make_image("seed", layers=1, docker=False, layer_size=64)
 _CONFIG = json.loads(_IMAGE.manifest_raw)["config"]
@@ -28,6 +29,17 @@ _BATCH = (
     b"version: 1\nname: n\ndefaults: {to: ['oci:out:{repository}']}\nimages:\n- from: docker://registry.example/app\n"
     b"  tags: {regex: 'v.*', newest: 2}\n- {from: 'oci:in:x', to: ['dir:out'], platforms: [linux/amd64]}\n"
 )
+_BUNDLE = json.dumps(
+    {
+        "bundle": 1, "tool": "x", "codecs": ["y"], "lock": {}, "blobs": [{"digest": _CONFIG["digest"], "size": 7}],
+        "images": [{
+            "name": "a:v1", "source": "dir:a", "pinned": _CONFIG["digest"], "digest": _CONFIG["digest"], "size": 7,
+            "media-type": _CONFIG["mediaType"], "losses": ["z"], "referrers": [],
+        }],
+        "base": {"digest": _CONFIG["digest"], "blobs": []},
+    }
+).encode()  # fmt: skip
+_SUM = f"# 7 bytes\n{'a' * 64}  b.tar.001\n# 3 bytes\n{'b' * 64}  b.tar.002\n"
 _HANGING = {"subject": _CONFIG["digest"], "manifest": _CONFIG, "tag": "x.sig"}
 _LOCK = {
     "lock": 1, "name": "n", "registries": {"r.example": {"tls-verify": False}}, "policy": "p.json",
@@ -57,6 +69,8 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
                 archive.add(path, str(path.relative_to(folder / "layout")), recursive=False)
             archive.addfile(tarfile.TarInfo("é" * 120))
         docker = (folder / "docker.tar").read_bytes()
+    packed = [pyzstd.compress(b"some text " * 9)] * 3
+    framed = b"".join(packed) + encode_table([(len(one), 90) for one in packed])
     archives = (docker, made.getvalue(), gzip.compress(made.getvalue()))
     return {
         "manifest": tuple(b"\0" + raw for raw in (_IMAGE.manifest_raw, make_multi("seed").manifest_raw)),
@@ -78,6 +92,9 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "tar": archives,
         "docker_archive": archives,
         "oci_archive": archives,
+        "bundle_json": (_BUNDLE,),
+        "checksums": (f"# transship bundle, version 1\n# bundle.json {_CONFIG['digest']}\n{_SUM}".encode(),),
+        "frames": (framed,),
         "layers": (gzip.compress(b"some text " * 99), pyzstd.compress(b"some text " * 99)),
         "checkpoint": (json.dumps(_CHECKPOINT).encode(),),
         "batch": (_BATCH, json.dumps(_LOCK).encode()),

@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, cast
@@ -35,8 +35,12 @@ from transship.pipeline.registry.settings import HostSettings, Patience
 from transship.pipeline.registry.span import check_span
 from transship.pipeline.report import report
 from transship.pipeline.sync.reading import read_source_file
+from transship.pipeline.transports.bundle_file import BundleFile
+from transship.pipeline.transports.checksums import Checksums
 from transship.pipeline.transports.docker_archive import DockerArchiveSource
 from transship.pipeline.transports.entries import Entries
+from transship.pipeline.transports.frames import Frames, seek_table
+from transship.pipeline.transports.medium import FileMedium, read_at
 from transship.pipeline.transports.oci_archive import OciArchiveSource
 from transship.pipeline.transports.tar import Archive
 from transship.tasks.checkpoint import CheckpointTarget
@@ -177,6 +181,25 @@ def oci_archive(data: bytes) -> None:
         OciArchiveSource(Path(f"/proc/self/fd/{stream.fileno()}")).close()
 
 
+def bundle_json(data: bytes) -> None:
+    with suppress(Error):
+        found = BundleFile.read(data, "here")
+        assert BundleFile.read(found.raw(), "here") == found
+
+
+def checksums(data: bytes) -> None:
+    with suppress(Error):
+        assert Checksums.parse(data, "here").raw() == data
+
+
+def frames(data: bytes) -> None:
+    with suppress(Error), closing(FileMedium(_stream(data), "here")) as medium:
+        table = seek_table(medium, "here")
+        if table is not None:
+            packed = Frames(medium, table, "here")
+            assert len(read_at(packed, 0, 100_000)) == min(packed.size, 100_000)
+
+
 def layers(data: bytes) -> None:
     for kind in (Compression.GZIP, Compression.ZSTD):
         with suppress(Error):
@@ -245,6 +268,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         manifest, index, config, challenges, link, location, content_range, retry_after, tags, token, error_body,
-        response, tar, docker_archive, oci_archive, layers, checkpoint, plan, batch, source_file, auth_file, reference,
+        response, tar, docker_archive, oci_archive, bundle_json, checksums, frames,
+        layers, checkpoint, plan, batch, source_file, auth_file, reference,
     )
 }  # fmt: skip

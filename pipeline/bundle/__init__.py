@@ -1,0 +1,1 @@
+"""Bundles as wholes: planned, verified in one pass, listed, compared. `transports.bundle` reads and writes them."""

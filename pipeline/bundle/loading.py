@@ -1,0 +1,98 @@
+"""From a bundle to the batch that loads it: each image under the name that it has there. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings, Wish
+from transship.pipeline.batch.model import Platforms, Target
+from transship.pipeline.docker_name import DockerReference
+from transship.pipeline.errors import UsageError, shown
+from transship.pipeline.manifest.document import Json
+from transship.pipeline.reference import DaemonReference, PathReference, StorageReference, parse_reference
+from transship.pipeline.transports.bundle_file import BundledImage, BundleFile
+
+_TARGETS: Final = "docker://registry/prefix, oci:DIR, docker-daemon: or containers-storage:"
+_HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
+
+
+def load_batch(bundles: Sequence[tuple[Path, BundleFile]], to: str, name: str, settings: RegistrySettings) -> Batch:
+    """Return the batch, called ``name``, that loads all images of ``bundles`` to where ``to`` says.
+
+    ``settings`` say how to reach a registry there.
+
+    Raises:
+        UsageError: nothing can be loaded there, or two images would have one name.
+    """
+    target = _target(to)
+    jobs: list[Job] = []
+    sources: dict[str, str] = {}
+    for path, said in bundles:
+        wishes = _wishes(said)
+        for image in said.images:
+            destination = _named(target, image)
+            source, there = PathReference("bundle", str(path), image.name), str(destination)
+            if sources.setdefault(there, str(source)) != str(source):
+                raise UsageError(
+                    f"{shown(str(source))} would be loaded as {there}, as {shown(sources[there])} is",
+                    advice="load one of the bundles elsewhere, or to oci:DIR",
+                )
+            platforms, sparse = wishes.get(image.name, ("all", False))
+            explicit, hanging = sparse, bool(image.referrers)
+            goes = (Destination(destination),)
+            jobs.append(Job(source, platforms, explicit, Wish(), goes, referrers=hanging, sparse=sparse))
+    places = [goes.reference for job in jobs for goes in job.destinations]
+    hosts = {place.registry for place in places if isinstance(place, DockerReference)}
+    return Batch(name, tuple(jobs), dict.fromkeys(hosts, settings))
+
+
+def _wishes(said: BundleFile) -> Mapping[str, tuple[Platforms, bool]]:
+    """Return of each image that has the index of its source, and not all that is named there, what it has."""
+    listed = said.lock.get("images")
+    found: dict[str, tuple[Platforms, bool]] = {}
+    by_source: dict[str, Json] = {}
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and one.get("sparse") is True:
+            by_source[str(one.get("from"))] = one.get("platforms")
+    for image in said.images:
+        wanted = by_source.get(image.source)
+        if isinstance(wanted, list):
+            found[image.name] = tuple(str(text) for text in wanted), True
+    return found
+
+
+def _target(to: str) -> "Callable[[BundledImage], Target]":
+    transport, colon, rest = to.partition(":")
+    if transport == "docker" and rest.startswith("//") and rest.strip("/"):
+        prefix = rest[2:].strip("/")
+        return lambda image: _in_registry(prefix, image)
+    if transport == "oci" and rest:
+        folder = str(Path(rest).absolute())
+        return lambda image: PathReference("oci", folder, image.name)
+    if transport in ("docker-daemon", "containers-storage") and colon and (not rest or rest.startswith("[")):
+        return lambda image: _in_engine(f"{transport}:{rest}", image)
+    raise UsageError(f"--to {shown(to)}: nothing can be loaded there", advice=f"expected {_TARGETS}")
+
+
+def _named(target: "Callable[[BundledImage], Target]", image: BundledImage) -> Target:
+    try:
+        return target(image)
+    except UsageError as error:
+        raise UsageError(f"{image.name}: has no name there: {error.message}", advice=error.advice) from error
+
+
+def _in_registry(prefix: str, image: BundledImage) -> DockerReference:
+    name, at, _ = image.name.partition("@")
+    host, slash, rest = name.partition("/")
+    repository = rest if slash and _HOST.fullmatch(host) else name
+    # By the digest that it has here: what it had at its source may be another.
+    text = f"{prefix}/{repository}" + (f"@{image.digest}" if at else "")
+    return DockerReference.parse(text)
+
+
+def _in_engine(place: str, image: BundledImage) -> Target:
+    found = parse_reference(f"{place}{image.name.partition('@')[0]}")
+    if not isinstance(found, DaemonReference | StorageReference) or found.named is None or "@" in image.name:
+        raise UsageError("an engine has names with tags alone", advice="load it to a registry or oci:DIR")
+    return found

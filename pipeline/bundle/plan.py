@@ -1,0 +1,83 @@
+"""From a lock to the plan of a bundle: each image under a name of its own, all of them one delivery. Pure."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from transship.pipeline.batch import Batch, Destination
+from transship.pipeline.digest import Digest
+from transship.pipeline.docker_name import DockerReference
+from transship.pipeline.errors import UsageError, shown
+from transship.pipeline.jobs import Plan
+from transship.pipeline.locking import lock_bytes
+from transship.pipeline.manifest.document import Object
+from transship.pipeline.reference import (
+    BUNDLE_NAME,
+    DaemonReference,
+    PathReference,
+    Reference,
+    StorageReference,
+    TarballReference,
+)
+from transship.pipeline.transports.bundle import Packing
+from transship.pipeline.transports.bundle_file import Base
+
+TRANSPORT: Final = "bundle"
+
+
+def bundle_batch(batch: Batch, path: Path) -> Batch:
+    """Return ``batch`` with the bundle at ``path`` for the one destination of every image.
+
+    Raises:
+        UsageError: an image has no name that a bundle could have, or two have the same one.
+    """
+    names: dict[str, str] = {}
+    jobs = []
+    for job in batch.jobs:
+        name, source = name_of(job.source), str(job.source)
+        if name in names:
+            raise UsageError(
+                f"{shown(source)}: would be called {name} in the bundle, as {shown(names[name])} is",
+                advice="name one image once, or make two bundles",
+            )
+        names[name] = source
+        jobs.append(replace(job, destinations=(Destination(PathReference(TRANSPORT, str(path), name)),)))
+    return replace(batch, jobs=tuple(jobs))
+
+
+def name_of(source: Reference) -> str:
+    """Return the name of an image in a bundle: ``registry/repository:tag``, or @digest; its own where it is local.
+
+    Raises:
+        UsageError: it has none that a bundle could have.
+    """
+    name = _named(source)
+    if not re.fullmatch(BUNDLE_NAME, name):
+        raise UsageError(
+            f"{shown(str(source))}: {shown(name)!r} is no name for an image in a bundle", advice="name the image"
+        )
+    return name
+
+
+def _named(source: Reference) -> str:
+    if isinstance(source, PathReference):
+        return source.name or Path(source.path).name + (f"@{source.index}" if source.index is not None else "")
+    if isinstance(source, TarballReference):
+        return Path(source.paths[0]).name
+    if isinstance(source, DaemonReference | StorageReference):
+        if source.named is None:
+            return source.name.rpartition(":")[2] or str(source).rpartition("@")[2]
+        source = source.named
+    assert isinstance(source, DockerReference)
+    tag = f":{source.tag}" if source.tag else ""
+    return source.name + (f"@{source.digest}" if source.digest else tag)
+
+
+def bundle_plan(plan: Plan, lock: Object, packing: Packing, base: Base | None = None) -> Plan:
+    """Return the plan of a bundle: that of a `bundle_batch`, and what decides its bytes besides."""
+    said: dict[str, Object] = {"lock": lock, **({"base": base.document()} if base else {})}
+    texts = {key: str(Digest.of(lock_bytes(value))) for key, value in said.items()}
+    packing = packing._replace(lock=texts["lock"], base=texts.get("base", ""))
+    made = [replace(delivery, packing=packing.to_text()) for delivery in plan.deliveries.values()]
+    return replace(plan, deliveries={delivery.key: delivery for delivery in made}, bundle=dict(said))

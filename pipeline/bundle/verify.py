@@ -1,0 +1,225 @@
+"""A bundle verified, offline and without unpacking it: one pass over every byte.
+
+bundle.json says what lies where, so each byte of the tar has one right value: headers and padding follow from names
+and sizes, index.json from the images, blobs hash to their digests, and bundle.json to what the checksums say.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transship import schemas
+from transship.pipeline.bundle.stream import Stream
+from transship.pipeline.bundle.trees import Trees
+from transship.pipeline.bundle.volumes import Fault, Files
+from transship.pipeline.digest import Digest, check
+from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.referrer import beside
+from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, BundledBlob, BundleFile
+from transship.pipeline.transports.entries import Entries
+from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, MAX_INDEX, Root, blob_name
+from transship.pipeline.transports.medium import read_at
+from transship.pipeline.transports.tar import BLOCK
+from transship.pipeline.transports.tar_writer import END, header
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What one pass found: faults, the files first, and the names of the images that are not whole."""
+
+    faults: list[Fault] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    said: BundleFile | None = None
+    bytes: int = 0
+    lost: list[Digest] = field(default_factory=list)
+    """Blobs that are not what they should be."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults and not self.damaged
+
+
+def verify_bundle(path: Path) -> Verdict:
+    """Verify the bundle at ``path``, which may name its first volume.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    files = Files(path)
+    found = Verdict()
+    try:
+        stream = Stream(files)
+    except ContentError as error:
+        for piece in files.pieces():
+            found.bytes += len(piece)
+        files.faults.append(Fault(files.volumes[-1].name, error.message))
+        found.faults = _ordered(files)
+        return found
+    try:
+        _Pass(files, stream, found).run()
+    finally:
+        stream.close()
+    found.bytes = files.size
+    return found
+
+
+def _ordered(files: Files) -> list[Fault]:
+    """Return what is wrong with files in the order of the files, and then the rest."""
+    place = {one.name: number for number, one in enumerate(files.volumes)}
+    return sorted(dict.fromkeys(files.faults), key=lambda fault: place.get(fault.where, len(place)))
+
+
+class _Pass:
+    def __init__(self, files: Files, stream: Stream, found: Verdict) -> None:
+        self._files = files
+        self._stream = stream
+        self._found = found
+        self._faults: list[Fault] = []
+        self._places: dict[Digest, int] = {}
+        self._index = b""
+
+    def run(self) -> None:
+        """Read all, then say which images are not whole."""
+        try:
+            self._read()
+        except ContentError as error:
+            # What follows cannot be told apart any more; the files still are.
+            self._faults.append(Fault(self._stream.at(self._stream.offset), error.message))
+        self._stream.drain()
+        if self._found.said is not None:
+            self._judge(self._found.said)
+        self._found.faults = (_ordered(self._files) or self._files.frames) + list(dict.fromkeys(self._faults))
+
+    def _read(self) -> None:
+        if self._member(MARKER, len(MARKER_RAW)) != MARKER_RAW:
+            self._wrong(MARKER, "damaged")
+        self._index = self._member(INDEX, self._said_size(INDEX, MAX_INDEX))
+        raw = self._member(BUNDLE, self._said_size(BUNDLE, MAX_BUNDLE))
+        if self._files.document and str(Digest.of(raw)) != self._files.document:
+            self._wrong(BUNDLE, "damaged: not what the checksums say")
+        said = BundleFile.read(raw, "it")
+        try:
+            schemas.validate("bundle", said.document(), BUNDLE)
+        except schemas.SchemaError as error:
+            raise ContentError(f"{BUNDLE}: {error}") from error
+        if said.raw() != raw:
+            self._wrong(BUNDLE, "not spelt as transship does")
+        self._found.said = said
+        for blob in said.blobs:
+            self._blob(blob)
+        if self._stream.read(len(END)) != END or self._stream.drain():
+            self._wrong("the end", "damaged, or bytes after it")
+
+    def _said_size(self, name: str, limit: int) -> int:
+        """Take a header whose size nothing else says; return that."""
+        block = self._stream.read(BLOCK)
+        try:
+            size = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size
+        except tarfile.HeaderError:
+            size = -1
+        if not 0 <= size <= limit or block != header(name, size):
+            raise ContentError(f"{name}: its header is damaged: no image can be told from another")
+        return size
+
+    def _member(self, name: str, size: int) -> bytes:
+        if name == MARKER and self._stream.read(BLOCK) != header(name, size):
+            self._wrong(name, "its header is damaged")
+        raw = self._stream.read(size)
+        self._padding(name, size)
+        return raw
+
+    def _padding(self, name: str, size: int) -> bool:
+        wanted = bytes(-size % BLOCK)
+        if self._stream.read(len(wanted)) != wanted:
+            self._wrong(name, "not zeros behind it")
+            return False
+        return True
+
+    def _blob(self, blob: BundledBlob) -> None:
+        name = blob_name(blob.digest)
+        head = header(name, blob.size)
+        begin = self._stream.offset
+        sound = self._stream.read(len(head)) == head
+        self._places[blob.digest] = self._stream.offset
+        hasher = hashlib.new(blob.digest.algorithm)
+        before = self._stream.offset
+        self._stream.through(blob.size, hasher.update)
+        short = self._stream.offset - before != blob.size
+        if short or hasher.hexdigest() != blob.digest.hex:
+            self._lost(blob.digest, begin, "damaged: does not hash to its digest")
+        elif not sound:
+            self._lost(blob.digest, begin, "its header is damaged")
+        if not self._padding(name, blob.size):
+            self._lost(blob.digest, begin, "damaged behind it")
+
+    def _lost(self, digest: Digest, begin: int, why: str) -> None:
+        self._found.lost.append(digest)
+        first, last = self._stream.at(begin), self._stream.at(max(begin, self._stream.offset - 1))
+        where = first if first == last else f"{first} to {last}"
+        self._faults.append(Fault(f"{blob_name(digest)} in {where}", why))
+
+    def _wrong(self, name: str, why: str) -> None:
+        self._faults.append(Fault(f"{name} in {self._stream.at(max(0, self._stream.offset - 1))}", why))
+
+    def _judge(self, said: BundleFile) -> None:
+        """Say which images miss something, and whether index.json and all blobs are those of the images."""
+        medium = self._stream.medium()
+        bad = set(self._found.lost)
+
+        def read(digest: Digest, size: int) -> bytes:
+            if digest in bad or digest not in self._places:
+                raise ContentError(f"{digest}: damaged")
+            raw = read_at(medium, self._places[digest], size)
+            check(raw, digest, "manifest")
+            return raw
+
+        trees = Trees(said, read)
+        reached: set[Digest] = set()
+        for image in said.images:
+            try:
+                below = trees.below(image)
+            except ContentError as error:
+                self._faults.append(Fault(image.name, error.message))
+                self._found.damaged.append(image.name)
+                continue
+            reached.update(below)
+            missing = [one for one, size in below.items() if size not in (trees.sizes.get(one), trees.left.get(one))]
+            unread = trees.view(image.digest) is None
+            if missing:
+                self._faults.append(Fault(image.name, f"{missing[0]} is not in the bundle"))
+            if missing or unread or bad.intersection(below):
+                self._found.damaged.append(image.name)
+        besides = [blob.digest for blob in said.blobs if blob.digest not in reached]
+        if besides and not bad and not self._found.damaged:
+            self._faults.append(Fault(BUNDLE, f"{besides[0]} is of no image"))
+        if not bad and self._index != _index_of(said, trees):
+            self._wrong(INDEX, "not what the images make of it")
+
+
+def _index_of(said: BundleFile, trees: Trees) -> bytes:
+    """Return the index.json that follows from the images."""
+    return Entries.empty().add(_roots(said, trees)).raw("bundle")
+
+
+def _roots(said: BundleFile, trees: Trees) -> Iterator[Root]:
+    for image in said.images:
+        view = trees.view(image.digest)
+        yield Root.of(view, image.name) if view else Root(image.media_type, image.digest, image.size, image.name)
+        for one in image.referrers:
+            view, name = trees.view(one.manifest.digest), beside(image.name, one.tag) if one.tag else ""
+            kind = one.manifest.media_type, one.manifest.digest, one.manifest.size
+            yield Root.of(view, name) if view else Root(*kind, name, one.manifest.artifact_type)
+
+
+def refuse_damaged(verdict: Verdict, path: Path) -> None:
+    """Raise `ContentError` where something is wrong with a bundle, naming the first of it."""
+    if not verdict.sound:
+        more = len(verdict.faults) - 1
+        raise ContentError(
+            f"{path}: {verdict.faults[0] if verdict.faults else verdict.damaged[0]}"
+            f"{f' (and {more} more)' if more > 0 else ''}",
+            advice="transship bundle verify names all of it",
+        )

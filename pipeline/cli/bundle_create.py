@@ -1,0 +1,75 @@
+"""``transship bundle create``: all images of a batch file or lock in one file, the same bytes every time."""
+
+import argparse
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transship.pipeline.batch.lock import find_lock
+from transship.pipeline.bundle.plan import bundle_batch, bundle_plan
+from transship.pipeline.bundle.since import base_of
+from transship.pipeline.cli.batches import locked
+from transship.pipeline.cli.run import Work, check_keys, name_of, read_file, stamped, work_on
+from transship.pipeline.cli.trust_options import guard_of
+from transship.pipeline.errors import Error, UsageError
+from transship.pipeline.planning import plan_batch
+from transship.pipeline.transports.bundle import Packing
+from transship.pipeline.transports.bundle_file import Base
+from transship.pipeline.transports.checksums import Checksums, read_checksums
+from transship.pipeline.transports.volume_writer import refuse_unfit
+
+if TYPE_CHECKING:
+    from transship.pipeline.jobs import Plan
+    from transship.pipeline.trust.guard import Guard
+    from transship.tasks.workspace import Workspace
+
+_SUFFIX = "-bundle"
+"""Of the name of a run that makes a bundle, so that it is another one than that of the batch file itself."""
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Make the bundle, or go on with it; return 0 where it is verified, 1 where something failed."""
+    batch, output = Path(options.batch), Path(options.output).absolute()
+    packing = Packing(options.split, output.name.endswith(".zst"))
+    refuse_unfit(output, split=bool(packing.split))
+    raw = read_file(batch)
+    base = base_of(Path(options.since)) if options.since else None
+    wish = f"{base.digest if base else ''}\n{batch.resolve().parent}\n{output}\n{packing.to_text()}"
+    digest = hashlib.sha256(raw + wish.encode()).hexdigest()
+    name = options.name or name_of(batch, raw) + _SUFFIX
+    expand = partial(_expanded, output=output, packing=packing, base=base)
+    root = (Path(options.runs) / name).resolve()
+    code = work_on(options, Work(batch, digest, root, expand, partial(_prepared, output)))
+    if not code and not options.dry_run:
+        made = read_checksums(output)
+        total = sum(volume.size for volume in made.volumes)
+        print(f"{output}: {total} bytes in {len(made.volumes)} file{'s' if len(made.volumes) > 1 else ''}")
+    return code
+
+
+def _expanded(
+    options: argparse.Namespace, path: Path, digest: str, *, output: Path, packing: Packing, base: Base | None
+) -> "tuple[Plan, Guard]":
+    if options.refresh and find_lock(path):
+        raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
+    lock, batch = locked(options, path)
+    guard = guard_of(options, batch.policy, required=batch.require_signed)
+    plan = bundle_plan(plan_batch(bundle_batch(batch, output), stamped(digest, guard), guard), lock, packing, base)
+    check_keys(plan)
+    return plan, guard
+
+
+def _prepared(output: Path, workspace: "Workspace") -> None:
+    """Let the bundle be written again where its files are gone, or others."""
+    if not _in_place(output):
+        for key in workspace.plan.deliveries:
+            workspace.forget(key)
+
+
+def _in_place(output: Path) -> bool:
+    try:
+        said: Checksums = read_checksums(output)
+        return all(output.with_name(one.name).stat().st_size == one.size for one in said.volumes)
+    except (Error, OSError):
+        return False

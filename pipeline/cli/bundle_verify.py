@@ -1,0 +1,35 @@
+"""``transship bundle verify``: every byte of a bundle, offline."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from transship.pipeline.bundle.verify import Verdict, verify_bundle
+from transship.pipeline.errors import LONGEST_LINE, shown
+
+_SHOWN: Final = 50
+
+
+def perform(options: argparse.Namespace) -> int:
+    """Verify each; return 1 where something is wrong with one, else 0."""
+    bad = 0
+    for name in options.bundles:
+        found = verify_bundle(Path(name))
+        _tell(name, found)
+        bad += not found.sound
+    return 1 if bad else 0
+
+
+def _tell(name: str, found: Verdict) -> None:
+    lines = [str(fault) for fault in found.faults] + [f"image {image}: damaged" for image in found.damaged]
+    for line in lines[:_SHOWN]:
+        print(shown(f"{name}: {line}", LONGEST_LINE), file=sys.stderr)
+    if len(lines) > _SHOWN:
+        print(f"{name}: ... and {len(lines) - _SHOWN} more", file=sys.stderr)
+    if found.said is None:
+        print(f"{name}: no image in it can be vouched for")
+        return
+    whole = len(found.said.images) - len(found.damaged)
+    more = f", {len(found.damaged)} damaged" if found.damaged else ""
+    print(f"{name}: {whole} images whole{more}, {len(found.said.blobs)} blobs, {found.bytes} bytes")

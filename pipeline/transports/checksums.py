@@ -1,0 +1,82 @@
+"""The list of checksums beside a bundle: what ``sha256sum -c`` reads, with more in comments.
+
+Its bytes follow from what it says alone, and it is what is signed.
+"""
+
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError, NotFoundError, shown
+from transship.pipeline.transports.files import read_regular
+from transship.pipeline.transports.volumes import MAX_VOLUMES, stem_of
+
+MAX_SUMS: Final = 1 << 20
+_HEAD: Final = "# transship bundle, version 1"
+_DOCUMENT: Final = re.compile(r"# bundle\.json (sha256:[0-9a-f]{64})")
+_VOLUME: Final = re.compile(r"# ([0-9]{1,19}) bytes\n([0-9a-f]{64})  ([^\n/\\]{1,255})")
+
+
+class Volume(NamedTuple):
+    """A file of a bundle: its name, its size in bytes, the hex of its SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Checksums(NamedTuple):
+    """The files of a bundle in their order, and the digest of its bundle.json."""
+
+    document: Digest
+    volumes: tuple[Volume, ...]
+
+    def raw(self) -> bytes:
+        """Return the bytes of the list."""
+        lines = [f"# {volume.size} bytes\n{volume.sha256}  {volume.name}" for volume in self.volumes]
+        return "\n".join([_HEAD, f"# bundle.json {self.document}", *lines, ""]).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes, where: str) -> "Checksums":
+        """Return what a list says; there is one way to spell it.
+
+        Raises:
+            ContentError: it is not spelt so.
+        """
+        text = raw.decode("utf-8", "replace")
+        head, _, rest = text.partition("\n")
+        line, _, rest = rest.partition("\n")
+        document = _DOCUMENT.fullmatch(line)
+        volumes = tuple(Volume(name, int(size), sha256) for size, sha256, name in _VOLUME.findall(rest))
+        names = {volume.name for volume in volumes}
+        if head == _HEAD and document and 0 < len(volumes) == len(names) <= MAX_VOLUMES:
+            found = cls(Digest.parse(document[1]), volumes)
+            if found.raw() == raw:
+                return found
+        raise ContentError(
+            f"{shown(where, 400)}: no list of checksums of a bundle, or damaged", advice="bring it again"
+        )
+
+
+def sums_of(path: Path) -> Path:
+    """Return where the list of the bundle at ``path`` is; ``path`` may name its first volume."""
+    stem = stem_of(path)
+    return stem.with_name(f"{stem.name}.sums")
+
+
+def read_checksums(path: Path) -> Checksums:
+    """Return the list of the bundle at ``path``.
+
+    Raises:
+        NotFoundError: there is none.
+        ContentError: it is damaged.
+        TransportError: the disk refused.
+    """
+    where = sums_of(path)
+    try:
+        return Checksums.parse(read_regular(where, MAX_SUMS), str(where))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{shown(str(where), 400)}: the checksums of the bundle are not there", advice="bring this file too"
+        ) from error
