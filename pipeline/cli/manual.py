@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from transship.pipeline.cli.commands import COMMANDS, summary
-from transship.pipeline.cli.pages import PAGES, Page
+from transship.pipeline.cli.page import Page
+from transship.pipeline.cli.pages import PAGES
 from transship.pipeline.cli.parser import Parser
 
 _WIDEST: Final = 100

@@ -1,37 +1,11 @@
 """What the manual says of each command beyond its arguments."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
+from transship.pipeline.cli.bundle_pages import BUNDLE_PAGES
+from transship.pipeline.cli.page import AS_SKOPEO, BULK, OWN, PLAIN, STOPPED, Page
 
-class Page(NamedTuple):
-    """Paragraphs, exit codes with what they mean, and examples with what they do."""
-
-    description: tuple[str, ...]
-    codes: tuple[tuple[int, str], ...]
-    examples: tuple[tuple[str, str], ...] = ()
-
-
-_STOPPED: Final = (
-    (130, "interrupted; what is done is kept"),
-    (143, "told to end by SIGTERM; what is done is kept"),
-)
-_AS_SKOPEO: Final = (
-    (0, "done"),
-    (1, "failed, or the options are wrong"),
-    (2, "the image was not found"),
-    *_STOPPED,
-)
-_PLAIN: Final = ((0, "done"), (1, "failed, or the options are wrong"), *_STOPPED)
-_OWN: Final = ((0, "done"), (1, "failed"), (2, "the options are wrong, or there is no such run"), *_STOPPED)
-_OWN_FILE: Final = ((0, "done"), (1, "failed"), (2, "the options are wrong, or there is no such bundle"), *_STOPPED)
-_BULK: Final = (
-    (0, "all images verified"),
-    (1, "some failed; each is named with the reason and whether a retry can help"),
-    (2, "the batch file or the options are wrong; nothing was started"),
-    (130, "interrupted; the same command goes on"),
-    (143, "told to end by SIGTERM; the same command goes on"),
-)
 _REFERENCES: Final = (
     "An image is named as transport:reference. docker://host/name:tag or @digest is one in a registry; oci:PATH[:NAME] "
     "an OCI layout, oci-archive:PATH[:NAME] that in a tar; bundle:PATH[:NAME] one that bundle create made; "
@@ -52,7 +26,7 @@ PAGES: Final[Mapping[str, Page]] = {
             (0, "done"),
             (1, "failed; of the commands that skopeo has too, wrong options as well"),
             (2, "the image was not found; of run, lock, bundle, status, verify, report and serve: options are wrong"),
-            *_STOPPED,
+            *STOPPED,
         ),
     ),
     "run": Page(
@@ -62,7 +36,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "goes on from there, after a kill, a full disk or a registry that was down. Change a line of the batch "
             "file, and only the images of that line are done anew.",
         ),
-        _BULK,
+        BULK,
         (
             ("check the batch file and print the plan", "transship run nightly.yaml --dry-run"),
             ("do it, or go on with it", "transship run nightly.yaml"),
@@ -80,72 +54,17 @@ PAGES: Final[Mapping[str, Page]] = {
             (0, "the lock is written, or all is as it says"),
             (1, "an image cannot be resolved, or something is another one now; each is named"),
             (2, "the batch file, the lock or the options are wrong"),
-            *_STOPPED,
+            *STOPPED,
         ),
         (
             ("write it", "transship lock nightly.yaml -o nightly.lock.json"),
             ("see what has changed since", "transship lock nightly.yaml --check nightly.lock.json"),
         ),
     ),
-    "bundle create": Page(
-        (
-            "A bundle is one file to be carried to where no registry is: an OCI layout in a tar, which skopeo, Podman, "
-            "umoci and oci-image-tool read, of all images of a batch file; bundle.json in it says what it holds. Made "
-            "again of the same lock it is the same file, byte for byte, whoever makes it, and wherever. A batch file "
-            "is locked first. Each image is called as its source is: registry/repository:tag. Beside the bundle are "
-            "its checksums, FILE.sums, which sha256sum -c reads. It is a run, and the same command goes on with it.",
-        ),
-        _BULK,
-        (
-            ("pack what a lock names", "transship bundle create nightly.lock.json -o nightly.tar"),
-            ("in volumes for DVDs", "transship bundle create nightly.yaml -o nightly.tar --split 4480MiB"),
-            ("what is new since monday", "transship bundle create nightly.yaml -o tuesday.tar --since monday.tar"),
-        ),
-    ),
-    "bundle load": Page(
-        (
-            "Verifies the bundles first, and loads nothing where one is damaged. Then it is a run: the same command "
-            "goes on with it, and every image is read back. Below docker://registry/prefix an image keeps its "
-            "repository, without the registry it came from; elsewhere its whole name. It prints each old reference "
-            "and the new one.",
-        ),
-        (
-            (0, "all images verified"),
-            (1, "a bundle is damaged, or some images failed; each is named"),
-            (2, "the options are wrong, or there is no such bundle; nothing was started"),
-            *_STOPPED,
-        ),
-        (
-            ("into a registry", "transship bundle load nightly.tar --to docker://registry.example/mirror"),
-            ("into an engine", "transship bundle load nightly.tar --to docker-daemon:"),
-        ),
-    ),
-    "bundle verify": Page(
-        (
-            "Reads every byte once, unpacks nothing, and asks no network. It names the files that are missing, short "
-            "or damaged, the first of them first, and every image that is not whole.",
-        ),
-        (
-            (0, "all is as it was made"),
-            (1, "something is missing or damaged"),
-            (2, "the options are wrong, or there is no such bundle"),
-            *_STOPPED,
-        ),
-        (("after it was carried", "transship bundle verify nightly.tar"),),
-    ),
-    "bundle list": Page(
-        ("It prints the name, the digest and the bytes of each image, what it came from, and what it lost.",),
-        _OWN_FILE,
-        (("what is in it", "transship bundle list nightly.tar"),),
-    ),
-    "bundle diff": Page(
-        ("It prints the images that came, went or changed, the layers of those, and the bytes that are new.",),
-        _OWN_FILE,
-        (("what a week brought", "transship bundle diff monday.tar nightly.tar"),),
-    ),
+    **BUNDLE_PAGES,
     "status": Page(
         ("It reads the run folder alone, also while the run is at work, and ends with 0 whatever it finds.",),
-        _OWN,
+        OWN,
         (("how far the run of nightly.yaml is", "transship status nightly"),),
     ),
     "verify": Page(
@@ -158,7 +77,7 @@ PAGES: Final[Mapping[str, Page]] = {
             (0, "all are whole"),
             (1, "something is missing, damaged or not written yet; each is named"),
             (2, "the options are wrong, or there is no such run"),
-            *_STOPPED,
+            *STOPPED,
         ),
         (
             ("all that a run wrote", "transship verify runs/nightly"),
@@ -167,7 +86,7 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "report": Page(
         ("It says of every image which digest it had and which it has now, what a conversion lost, and what failed.",),
-        _OWN,
+        OWN,
         (
             ("read it", "transship report nightly"),
             ("write a page to hand on", "transship report nightly --html report.html"),
@@ -188,7 +107,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "destination can hold them; what a conversion cannot keep is printed.",
             _REFERENCES,
         ),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (
             (
                 "a registry's image, all its platforms, into a layout",
@@ -208,7 +127,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "index's own.",
             _REFERENCES,
         ),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (
             ("its digest alone", "transship inspect --format {{.Digest}} docker://registry.example/team/app:v1"),
             ("its manifest as it is", "transship inspect --raw oci:mirror:team/app:v1"),
@@ -216,7 +135,7 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "list-tags": Page(
         ("It prints JSON, as skopeo does; every page of a long list is asked for.",),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (("the tags of a repository", "transship list-tags docker://registry.example/team/app"),),
     ),
     "delete": Page(
@@ -225,7 +144,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "the name goes, and the blobs that no other image there needs. In Podman's storage the image goes with all "
             "its names, which are printed; not where a container is made of it.",
         ),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (
             ("from a registry", "transship delete docker://registry.example/team/app:v1"),
             ("from a layout", "transship delete oci:mirror:team/app:v1"),
@@ -233,12 +152,12 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "layers": Page(
         ("Deprecated: transship copy to dir: does the same, and more. Without digests every blob is written.",),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (("all of them", "transship layers docker://registry.example/team/app:v1"),),
     ),
     "manifest-digest": Page(
         ("The signatures of a signed schema 1 manifest are left out of it.",),
-        _PLAIN,
+        PLAIN,
         (("the digest of a manifest", "transship manifest-digest manifest.json"),),
     ),
     "generate-sigstore-key": Page(
@@ -247,7 +166,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "others verify with. What is there is never overwritten. It needs the extra trust: "
             "pip install 'transship[trust]'.",
         ),
-        _PLAIN,
+        PLAIN,
         (
             ("asked for the passphrase", "transship generate-sigstore-key --output-prefix my-key"),
             (
@@ -261,7 +180,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "The registry is asked whether it takes them, then they are kept in an auth file, which copy and the other "
             "commands read, and skopeo and Podman too. A name and password that are not given are asked for.",
         ),
-        _PLAIN,
+        PLAIN,
         (
             ("asked for name and password", "transship login registry.example"),
             (
@@ -272,7 +191,7 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "logout": Page(
         ("Credentials that stand in another file are an error that says so.",),
-        _PLAIN,
+        PLAIN,
         (("from one registry", "transship logout registry.example"), ("from all", "transship logout --all")),
     ),
     "sync": Page(
@@ -281,7 +200,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "parallel, each verified. Stopped, the same command goes on; once ended, it asks the source again and "
             "fetches what changed. Two images for one place are refused before anything is written.",
         ),
-        _AS_SKOPEO,
+        AS_SKOPEO,
         (
             (
                 "every tag of a repository into folders",
@@ -295,7 +214,7 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "standalone-sign": Page(
         ("The key is one of the user's own GnuPG, which asks for its passphrase unless a file has that.",),
-        _PLAIN,
+        PLAIN,
         (
             (
                 "sign what is in a dir: folder",
@@ -308,7 +227,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "The signature must be by one of the keys, of this very manifest, under this very name. With a file of "
             "public keys no other key counts, and the user's own GnuPG is neither read nor changed.",
         ),
-        _PLAIN,
+        PLAIN,
         (
             (
                 "by any key of a file",
@@ -319,7 +238,7 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "untrusted-signature-dump-without-verification": Page(
         ("Nothing of what it prints is checked: base no decision on it.",),
-        _PLAIN,
+        PLAIN,
         (("what a signature claims", "transship untrusted-signature-dump-without-verification signature-1"),),
     ),
     "completion": Page(
