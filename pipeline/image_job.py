@@ -22,7 +22,8 @@ class ImageJob:
     With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
     ``policy`` tells that a policy that asks something of it has changed. ``signatures`` are read unless all
     destinations do without. ``pinned`` is the digest that a lock says it has, empty without a lock; what it says
-    that hangs on it is ``hanging``.
+    that hangs on it is ``hanging``. For an image of a bundle on a base, ``base`` has the bundles that what is left out
+    is read from; what none of them has must be at the destinations. None where there is no word of a base.
     """
 
     source: str
@@ -33,6 +34,7 @@ class ImageJob:
     signatures: bool = True
     pinned: str = ""
     hanging: Found | None = None
+    base: tuple[str, ...] | None = None
 
     @property
     def key(self) -> str:
@@ -69,6 +71,7 @@ class ImageJob:
             **({} if self.signatures else {"signatures": False}),
             **({"pinned": self.pinned} if self.pinned else {}),
             **({"hanging": self.hanging.to_document()} if self.hanging is not None else {}),
+            **({"base": list(self.base)} if self.base is not None else {}),
         }
 
     @classmethod
@@ -88,6 +91,7 @@ class ImageJob:
             item.get("signatures") is not False,
             str(item.get("pinned", "")),
             Found.read(cast("Json", item["hanging"])) if "hanging" in item else None,
+            _texts(item["base"]) if "base" in item else None,
         )
 
 

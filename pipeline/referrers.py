@@ -218,15 +218,27 @@ def fetch(
     referrers: Iterable[Referrer],
     pool: "Executor | None" = None,
     on_bytes: Callable[[Descriptor, int], None] = lambda _blob, _count: None,
+    *,
+    leave: frozenset[Digest] = frozenset(),
 ) -> Fetched:
     """Bring every blob of ``referrers`` into the store, as `fetch_blobs` does."""
-    done = [fetch_blobs(source, store, Selection(one.manifest), pool, on_bytes) for one in referrers]
+    done = [fetch_blobs(source, store, Selection(one.manifest), pool, on_bytes, leave=leave) for one in referrers]
     return Fetched(*(sum(counts) for counts in zip((0, 0, 0), *done, strict=True)))
 
 
-def put(store: Store, referrers: Iterable[Referrer], sink: Sink, place: Place) -> int:
-    """Put ``referrers`` into the entered sink of ``place``, before their image; return their bytes."""
-    return sum(write(store, one.manifest, sink, place.name_of(one)) for one in referrers)
+def put(
+    store: Store,
+    referrers: Iterable[Referrer],
+    sink: Sink,
+    place: Place,
+    *,
+    leave: frozenset[Digest] = frozenset(),
+) -> int:
+    """Put ``referrers`` into the entered sink of ``place``, before their image; return their bytes.
+
+    The blobs to ``leave`` are there already.
+    """
+    return sum(write(store, one.manifest, sink, place.name_of(one), leave=leave) for one in referrers)
 
 
 def refuse_untied(written: Source, referrers: Iterable[Referrer]) -> None:

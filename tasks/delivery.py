@@ -1,5 +1,6 @@
 """The tasks of a destination: written, then read back; `image` has those before."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import luigi
 
 from transship.pipeline.bundle.verify import refuse_damaged, verify_bundle
 from transship.pipeline.copy import write
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
 from transship.pipeline.jobs import Delivery, Member
 from transship.pipeline.manifest.descriptor import Descriptor
@@ -18,7 +20,7 @@ from transship.pipeline.repacking import refuse_losses
 from transship.pipeline.transport import Sink, Source
 from transship.pipeline.transports import Pushing, open_sink
 from transship.pipeline.transports.bundle import BundleSink
-from transship.pipeline.tree import load, manifests
+from transship.pipeline.tree import Selection, blobs, load, manifests
 from transship.pipeline.trust import carrying
 from transship.pipeline.verify import Verified, same_image, verify
 from transship.tasks.bundling import BUNDLE, bundle_sink, describe, sources
@@ -74,8 +76,12 @@ class WriteImage(_DeliveryStep):
                 refuse_losses(member.shape, found.lost)
                 hanging.append(found.to_document())
                 signatures = _Signatures.of(self.job, member, made, sink)
-                total += put(store, found.referrers, sink, place)
-                total += write(store, image.root, sink, member.name, kept=image.kept, foreign=member.shape.downloads)
+                leave = made.requires().left()
+                if leave:
+                    self._refuse_absent(sink, [image, *(Selection(one.manifest) for one in found.referrers)], leave)
+                total += put(store, found.referrers, sink, place, leave=leave)
+                foreign = member.shape.downloads
+                total += write(store, image.root, sink, member.name, leave=leave, kept=image.kept, foreign=foreign)
                 trust.append(signatures.put(sink))
                 if isinstance(sink, BundleSink):
                     source, lost = sources(self.workspace.plan, job)[number], signatures.fate.lost
@@ -86,6 +92,16 @@ class WriteImage(_DeliveryStep):
         asked = any(self.workspace.plan.images[member.image].referrers for member in job.members)
         said: Result = {"signatures": trust} if any(trust) else {}
         return {"bytes": total, **({"hanging": hanging} if asked else {}), **said}
+
+    def _refuse_absent(self, sink: Sink, written: Sequence[Selection], leave: frozenset[Digest]) -> None:
+        """Raise `ContentError` where a blob that was left out of the source is not at the destination."""
+        wanted = [blob for one in written for blob in blobs(self.workspace.store, one) if blob.digest in leave]
+        there = self.workspace.pool.map(sink.has, wanted)
+        for blob in (blob for blob, has in zip(wanted, there, strict=True) if not has):
+            raise ContentError(
+                f"{self.job.place}: {blob.digest} is not there, which the bundle leaves out",
+                advice="bring the bundle first that it is made on",
+            )
 
     def hanging(self) -> list[Found]:
         """Return for each member what of all that hangs on it was written, and what was left behind."""

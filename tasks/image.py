@@ -6,6 +6,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import ClassVar
 
@@ -18,11 +19,13 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.foreign import fetch_foreign
 from transship.pipeline.jobs import ImageJob
 from transship.pipeline.manifest.document import Json
+from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.referrers import Found, Place, fetch, fetch_named, find, sort_out
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transport import Source
-from transship.pipeline.tree import Selection
+from transship.pipeline.transports.bundle import BundleSource
+from transship.pipeline.tree import Selection, blobs
 from transship.pipeline.trust.carrying import Found as Signatures
 from transship.pipeline.trust.carrying import collect, from_document, to_document
 from transship.pipeline.trust.encryption.loading import loaded
@@ -94,7 +97,7 @@ class FetchManifest(_ImageStep):
 
     def perform(self) -> Result:
         """Bring the root manifest into the store."""
-        source = self.workspace.source(self.job.reads)
+        source = self.workspace.source(self.job)
         try:
             root = fetch_manifest(source, self.workspace.store)
         finally:
@@ -114,7 +117,7 @@ class ResolvePlatform(_ImageStep):
         """Bring the manifests of the instances into the store."""
         root = descriptor(self.requires().result()["root"])
         store = self.workspace.store
-        source = self.workspace.source(self.job.reads)
+        source = self.workspace.source(self.job)
         try:
             selection = resolve(source, store, root, self.job.platforms)
             # Before a config or a layer is read.
@@ -162,17 +165,30 @@ class FetchBlobs(_ImageStep):
     def perform(self) -> Result:
         """Fetch what the store lacks."""
         space, resolved = self.workspace, self.requires()
-        source = space.source(self.job.reads)
+        source = space.source(self.job)
         try:
-            done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes)
-            more = fetch(source, space.store, resolved.hanging().referrers, space.pool, space.on_bytes)
+            leave = frozenset(source.left) if isinstance(source, BundleSource) else frozenset()
+            done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes, leave=leave)
+            hanging = resolved.hanging().referrers
+            more = fetch(source, space.store, hanging, space.pool, space.on_bytes, leave=leave)
         finally:
             source.close()
+        left: list[Json] = [str(digest) for digest in sorted(leave.intersection(self._named(hanging)))] if leave else []
         return {
             "blobs": done.blobs + more.blobs,
             "fetched": done.fetched + more.fetched,
             "bytes": done.bytes + more.bytes,
+            **({"left": left} if left else {}),
         }
+
+    def _named(self, hanging: Iterable[Referrer]) -> Iterator[Digest]:
+        selections = [self.requires().selection(), *(Selection(one.manifest) for one in hanging)]
+        yield from (blob.digest for one in selections for blob in blobs(self.workspace.store, one))
+
+    def left(self) -> frozenset[Digest]:
+        """Return the blobs that were left out of what was read, and are to be at every destination already."""
+        found = self.result().get("left")
+        return frozenset(Digest.parse(str(text)) for text in found) if isinstance(found, list) else frozenset()
 
 
 class ConvertMediaTypes(_ImageStep):
@@ -193,7 +209,7 @@ class ConvertMediaTypes(_ImageStep):
         selection = self.requires().requires().selection()
         shape = self.workspace.shapes[self.shape]
         space = self.workspace
-        fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job.reads)), space.registries)
+        fetch_foreign(space.store, selection, shape, lambda: closing(space.source(self.job)), space.registries)
         keys = loaded(shape.encrypt, shape.decrypt)
         made = convert(self.workspace.store, selection, shape, self.workspace.pool, keys=keys)
         repacked = any(change.kind == "layer" and change.old.digest != change.new.digest for change in made.changes)

@@ -276,7 +276,7 @@ def _sweep_layouts(workspace: Workspace) -> None:
 
 def _moved(workspace: Workspace, key: str, job: ImageJob, pinned: str) -> bool:
     with suppress(Error):
-        source = workspace.source(job.reads)
+        source = workspace.source(job)
         try:
             return str(source.manifest().digest) != pinned or (job.referrers and _hang_anew(workspace, key, source))
         finally:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from transship.pipeline.convert.shape import Shape
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
+from transship.pipeline.image_job import ImageJob
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.media_types import MediaType
-from transship.pipeline.reference import parse_reference
+from transship.pipeline.reference import PathReference, parse_reference
 from transship.pipeline.registry.registries import Registries
 from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
@@ -114,9 +115,16 @@ class Workspace:
                 # By its target, which also forgets what this process has read of it.
                 self.checkpoint(key, "", path.stem).remove()
 
-    def source(self, reference: str) -> Source:
-        """Open ``reference`` for reading."""
-        return open_source(parse_reference(reference), self.registries)
+    def source(self, job: ImageJob) -> Source:
+        """Open the source of ``job`` for reading."""
+        reference = parse_reference(job.reads)
+        if job.base is not None and isinstance(reference, PathReference):
+            # Loads what few runs need.
+            from transship.pipeline.transports.bundle import BundleSource  # noqa: PLC0415
+
+            bases = [Path(base) for base in job.base]
+            return BundleSource(Path(reference.path), reference.name, reference.index, bases=bases)
+        return open_source(reference, self.registries)
 
     def written(self, reference: str) -> Source:
         """Open a destination for reading."""

@@ -57,7 +57,8 @@ class Job:
     """One image to copy; ``explicit_platforms`` is false where ``all`` is but a default.
 
     ``referrers`` copies what hangs on it; ``sparse`` keeps the index of a list of platforms as it is.
-    ``signing`` says what is done with signatures. ``resolved`` is what a lock says of it, None where none does.
+    ``signing`` says what is done with signatures. ``resolved`` is what a lock says of it, None where none does;
+    ``base`` is as in `ImageJob`.
     """
 
     source: Reference
@@ -69,6 +70,7 @@ class Job:
     sparse: bool = False
     signing: SigningWords = NOTHING
     resolved: Resolved | None = None
+    base: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

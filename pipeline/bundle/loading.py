@@ -2,36 +2,51 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings, Wish
 from transship.pipeline.batch.model import Platforms, Target
+from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.reference import DaemonReference, PathReference, StorageReference, parse_reference
-from transship.pipeline.transports.bundle_file import BundledImage, BundleFile
+from transship.pipeline.transports.bundle_file import BundleFile
 
 _TARGETS: Final = "docker://registry/prefix, oci:DIR, docker-daemon: or containers-storage:"
 _HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
 
 
-def load_batch(bundles: Sequence[tuple[Path, BundleFile]], to: str, name: str, settings: RegistrySettings) -> Batch:
+Placing: TypeAlias = Callable[[str, Digest], Target]
+"""Says where an image goes, by its name in a bundle and its digest; raises `UsageError` where it has no name there."""
+
+
+def load_batch(
+    bundles: Sequence[tuple[Path, BundleFile]],
+    to: str,
+    name: str,
+    settings: RegistrySettings,
+    bases: Sequence[Path] = (),
+) -> Batch:
     """Return the batch, called ``name``, that loads all images of ``bundles`` to where ``to`` says.
 
-    ``settings`` say how to reach a registry there.
+    ``settings`` say how to reach a registry there. What a bundle leaves out is read from the others, and from the
+    bundles ``bases``; what none of them has must be at the destination.
 
     Raises:
         UsageError: nothing can be loaded there, or two images would have one name.
     """
-    target = _target(to)
+    target = placing(to)
     jobs: list[Job] = []
     sources: dict[str, str] = {}
     for path, said in bundles:
         wishes = _wishes(said)
+        others = tuple(str(other) for other in (*(one for one, _ in bundles), *bases) if other != path)
+        base = others if said.base else None
         for image in said.images:
-            destination = _named(target, image)
+            destination = target(image.name, image.digest)
             source, there = PathReference("bundle", str(path), image.name), str(destination)
             if sources.setdefault(there, str(source)) != str(source):
                 raise UsageError(
@@ -41,7 +56,7 @@ def load_batch(bundles: Sequence[tuple[Path, BundleFile]], to: str, name: str, s
             platforms, sparse = wishes.get(image.name, ("all", False))
             explicit, hanging = sparse, bool(image.referrers)
             goes = (Destination(destination),)
-            jobs.append(Job(source, platforms, explicit, Wish(), goes, referrers=hanging, sparse=sparse))
+            jobs.append(Job(source, platforms, explicit, Wish(), goes, referrers=hanging, sparse=sparse, base=base))
     places = [goes.reference for job in jobs for goes in job.destinations]
     hosts = {place.registry for place in places if isinstance(place, DockerReference)}
     return Batch(name, tuple(jobs), dict.fromkeys(hosts, settings))
@@ -62,37 +77,40 @@ def _wishes(said: BundleFile) -> Mapping[str, tuple[Platforms, bool]]:
     return found
 
 
-def _target(to: str) -> "Callable[[BundledImage], Target]":
+def placing(to: str) -> Placing:
+    """Return where ``to`` has images go; raises `UsageError` where none can go there."""
     transport, colon, rest = to.partition(":")
     if transport == "docker" and rest.startswith("//") and rest.strip("/"):
-        prefix = rest[2:].strip("/")
-        return lambda image: _in_registry(prefix, image)
+        return _naming(partial(_in_registry, rest[2:].strip("/")))
     if transport == "oci" and rest:
         folder = str(Path(rest).absolute())
-        return lambda image: PathReference("oci", folder, image.name)
+        return lambda name, _: PathReference("oci", folder, name)
     if transport in ("docker-daemon", "containers-storage") and colon and (not rest or rest.startswith("[")):
-        return lambda image: _in_engine(f"{transport}:{rest}", image)
+        return _naming(partial(_in_engine, f"{transport}:{rest}"))
     raise UsageError(f"--to {shown(to)}: nothing can be loaded there", advice=f"expected {_TARGETS}")
 
 
-def _named(target: "Callable[[BundledImage], Target]", image: BundledImage) -> Target:
-    try:
-        return target(image)
-    except UsageError as error:
-        raise UsageError(f"{image.name}: has no name there: {error.message}", advice=error.advice) from error
+def _naming(target: Placing) -> Placing:
+    def named(name: str, digest: Digest) -> Target:
+        try:
+            return target(name, digest)
+        except UsageError as error:
+            raise UsageError(f"{shown(name)}: has no name there: {error.message}", advice=error.advice) from error
+
+    return named
 
 
-def _in_registry(prefix: str, image: BundledImage) -> DockerReference:
-    name, at, _ = image.name.partition("@")
+def _in_registry(prefix: str, name: str, digest: Digest) -> DockerReference:
+    name, at, _ = name.partition("@")
     host, slash, rest = name.partition("/")
     repository = rest if slash and _HOST.fullmatch(host) else name
     # By the digest that it has here: what it had at its source may be another.
-    text = f"{prefix}/{repository}" + (f"@{image.digest}" if at else "")
+    text = f"{prefix}/{repository}" + (f"@{digest}" if at else "")
     return DockerReference.parse(text)
 
 
-def _in_engine(place: str, image: BundledImage) -> Target:
-    found = parse_reference(f"{place}{image.name.partition('@')[0]}")
-    if not isinstance(found, DaemonReference | StorageReference) or found.named is None or "@" in image.name:
+def _in_engine(place: str, name: str, _digest: Digest) -> Target:
+    found = parse_reference(f"{place}{name.partition('@')[0]}")
+    if not isinstance(found, DaemonReference | StorageReference) or found.named is None or "@" in name:
         raise UsageError("an engine has names with tags alone", advice="load it to a registry or oci:DIR")
     return found

@@ -1,12 +1,16 @@
 """What a differential bundle may leave out: all that an older bundle, or the lock of one, says that was carried."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from transship.pipeline.batch.lock import find_lock, read_lock
+from transship.pipeline.batch.model import Job
 from transship.pipeline.bundle.opened import opened
+from transship.pipeline.bundle.plan import name_of
+from transship.pipeline.bundle.trees import Trees
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError
-from transship.pipeline.transports.bundle_file import Base, BundledBlob
+from transship.pipeline.transports.bundle_file import Base, BaseBlob
 
 
 def base_of(path: Path) -> Base:
@@ -21,14 +25,31 @@ def base_of(path: Path) -> Base:
     """
     document = find_lock(path)
     if document is not None:
-        jobs = read_lock(document, aimless=True).jobs
-        found = {digest: part.size for job in jobs if job.resolved for digest, part in job.resolved.manifests.items()}
-        found |= {digest: size for job in jobs if job.resolved for digest, size in job.resolved.blobs.items()}
-        blobs = tuple(BundledBlob(*one) for one in sorted(found.items()))
-        return Base(Digest.of(path.read_bytes()), blobs)
+        return Base(Digest.of(path.read_bytes()), _sorted(_locked(read_lock(document, aimless=True).jobs)))
     if path.is_dir():
         raise UsageError(f"{path}: is a folder", advice="name the older bundle, or its lock")
     with opened(path) as trees:
-        said = trees.said
-    before = {*said.blobs, *(said.base.blobs if said.base else ())}
-    return Base(Digest.of(said.raw()), tuple(sorted(before)))
+        return Base(Digest.of(trees.said.raw()), _sorted(_bundled(trees)))
+
+
+def _locked(jobs: Iterable[Job]) -> Iterable[BaseBlob]:
+    for job in jobs:
+        if job.resolved:
+            sizes = {digest: part.size for digest, part in job.resolved.manifests.items()} | dict(job.resolved.blobs)
+            yield from (BaseBlob(digest, size, name_of(job.source)) for digest, size in sizes.items())
+
+
+def _bundled(trees: Trees) -> Iterable[BaseBlob]:
+    # What it was itself made on was there before it.
+    yield from trees.said.base.blobs if trees.said.base else ()
+    for image in trees.said.images:
+        below = trees.below(image).items()
+        yield from (BaseBlob(digest, size, image.name) for digest, size in below if digest in trees.sizes)
+
+
+def _sorted(blobs: Iterable[BaseBlob]) -> tuple[BaseBlob, ...]:
+    """Return each once, by the first of its images."""
+    found: dict[Digest, BaseBlob] = {}
+    for blob in sorted(blobs):
+        found.setdefault(blob.digest, blob)
+    return tuple(found.values())

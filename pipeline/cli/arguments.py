@@ -112,6 +112,17 @@ def _bundle_load(parser: argparse.ArgumentParser) -> None:
     reaching(parser)
 
 
+def _bundle_apply(parser: argparse.ArgumentParser) -> None:
+    _bundle_load(parser)
+    parser.add_argument(
+        "--base",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="read what is left out from this older bundle, repeatable (default: it is at the place already)",
+    )
+
+
 def _bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundles", metavar="FILE", nargs="+", help="bundle, or its first volume")
 
@@ -200,6 +211,7 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "lock": _lock,
     "bundle create": _bundle_create,
     "bundle load": _bundle_load,
+    "bundle apply": _bundle_apply,
     "bundle verify": _bundle,
     "bundle list": _bundle_list,
     "bundle diff": _bundle_diff,

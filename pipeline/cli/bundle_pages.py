@@ -41,6 +41,31 @@ BUNDLE_PAGES: Final[Mapping[str, Page]] = {
             ("into an engine", "transship bundle load nightly.tar --to docker-daemon:"),
         ),
     ),
+    "bundle apply": Page(
+        (
+            "What bundle create --since left out must be at the place already, where the bundle before was loaded or "
+            "applied; it is neither read nor sent again. In a registry it may lie in another repository below the "
+            "prefix, and is mounted from there. Where something is missing nothing is loaded, and the error names it. "
+            "With --base it is read from the file of the older bundle, wherever this one is loaded to. An engine keeps "
+            "no layer as it was packed, and needs that file. The rest is as with bundle load.",
+        ),
+        (
+            (0, "all images verified"),
+            (1, "a bundle is damaged, its base is not there, or some images failed; each is named"),
+            (2, "the options are wrong, or there is no such bundle; nothing was started"),
+            *STOPPED,
+        ),
+        (
+            (
+                "on top of monday's",
+                "transship bundle apply tuesday.tar --to docker://registry.example/mirror",
+            ),
+            (
+                "where monday's is but a file",
+                "transship bundle apply tuesday.tar --base monday.tar --to docker-daemon:",
+            ),
+        ),
+    ),
     "bundle verify": Page(
         (
             "Reads every byte once, unpacks nothing, and asks no network. It names the files that are missing, short "

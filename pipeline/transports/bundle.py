@@ -4,10 +4,11 @@ The bytes depend on the images, on what bundle.json says and on `Packing` alone.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError
@@ -54,28 +55,70 @@ class Packing(NamedTuple):
 class BundleSource(OciArchiveSource):
     """One image of a bundle; ``bundle`` is what its bundle.json says."""
 
-    def __init__(self, path: Path, name: str = "", index: int | None = None) -> None:
-        """Open the bundle, as `OciArchiveSource` does.
+    def __init__(
+        self, path: Path, name: str = "", index: int | None = None, *, bases: Sequence[Path] | None = None
+    ) -> None:
+        """Open the bundle, as `OciArchiveSource` does; what it leaves out is read from the bundles ``bases``.
 
         Raises:
             NotFoundError: it has no bundle.json.
             ContentError: it is longer or shorter than its bundle.json says: a volume is missing, or one too many.
         """
         super().__init__(path, name, index)
+        self._bases: list[Archive] = []
         try:
             self.bundle = read_bundle(self._archive)
+            self._bases += (Archive(base) for base in bases or ())
+            # Without a word of bases, what is left out is asked for, and then said to be.
+            self.left = self.bundle.lacks(map(read_bundle, self._bases)) if bases is not None else {}
         except BaseException:
             self.close()
             raise
 
+    def blob(self, wanted: Descriptor, start: int = 0) -> BinaryIO:
+        """Open a blob, as `Source.blob` says; raises `NotFoundError` where it is left out and no base has it."""
+        name = blob_name(wanted.digest)
+        for archive in (self._archive, *self._bases):
+            if name in archive.members:
+                return archive.open(archive.find(name), start)
+        base = self.bundle.base
+        if base and any(blob.digest == wanted.digest for blob in base.blobs):
+            raise NotFoundError(
+                f"{self._path}: {wanted.digest} is left out, and was in the bundle that this one is made on",
+                advice="transship bundle apply reads it from where that one is",
+            )
+        return super().blob(wanted, start)
+
+    def close(self) -> None:
+        """Close all archives."""
+        super().close()
+        for archive in self._bases:
+            archive.close()
+
+
+_said: Final[dict[tuple[int, ...], BundleFile]] = {}
+_REMEMBERED: Final = 4
+
 
 def read_bundle(archive: Archive) -> BundleFile:
-    """Return what the bundle.json of an archive says.
+    """Return what the bundle.json of an archive says; that of one read lately and unchanged since is kept.
 
     Raises:
         NotFoundError: it has none.
         ContentError: that is malformed, or the archive not as long as it says.
     """
+    # Each image is opened on its own, several times, and each time would cost what all images take.
+    found = _said.get(archive.medium.identity)
+    if found is None:
+        found = _read_bundle(archive)
+        with suppress(StopIteration, KeyError, RuntimeError):
+            while len(_said) >= _REMEMBERED:
+                del _said[next(iter(_said))]
+        _said[archive.medium.identity] = found
+    return found
+
+
+def _read_bundle(archive: Archive) -> BundleFile:
     path, members = archive.path, archive.members
     if BUNDLE not in members or INDEX not in members:
         raise NotFoundError(f"{path}: no {BUNDLE}, so no bundle", advice="name it as oci-archive:")

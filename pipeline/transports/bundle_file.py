@@ -83,12 +83,30 @@ class BundledImage:
         )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class BaseBlob:
+    """A blob that an older bundle brought: its digest, its size in bytes, and one image that it brought it with."""
+
+    digest: Digest
+    size: int
+    image: str
+
+    def document(self) -> Object:
+        """Return its JSON object."""
+        return {"digest": str(self.digest), "size": self.size, "image": self.image}
+
+    @classmethod
+    def read(cls, fields: Fields) -> "BaseBlob":
+        """Return what an object spells; raises `ContentError`."""
+        return cls(fields.digest(), fields.size(), fields.text("image"))
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """What must be at the receiver already: the digest of the bundle.json or lock that says so, the blobs left out."""
 
     digest: Digest
-    blobs: tuple[BundledBlob, ...]
+    blobs: tuple[BaseBlob, ...]
 
     def document(self) -> Object:
         """Return its JSON object."""
@@ -97,7 +115,7 @@ class Base:
     @classmethod
     def read(cls, fields: Fields) -> "Base":
         """Return what an object spells; raises `ContentError`."""
-        return cls(fields.digest(), tuple(_blobs(fields)))
+        return cls(fields.digest(), tuple(BaseBlob.read(item) for item in fields.objects("blobs")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +190,17 @@ class BundleFile:
         """Return this of ``images`` and ``blobs``; those that are ``left`` out the base is to have brought."""
         base = self.base
         if base is not None:
-            base = Base(base.digest, tuple(sorted(left)))
+            named = {blob.digest for blob in left}
+            base = Base(base.digest, tuple(blob for blob in base.blobs if blob.digest in named))
         return replace(self, images=images, blobs=blobs, base=base)
+
+    def lacks(self, others: "Iterable[BundleFile]") -> dict[Digest, BaseBlob]:
+        """Return what the base is to have brought and none of the ``others``, bundles at hand, has in it."""
+        found = {blob.digest: blob for blob in self.base.blobs} if self.base else {}
+        for other in others if found else ():
+            for blob in other.blobs:
+                found.pop(blob.digest, None)
+        return found
 
     def members(self, index: int, own: int) -> Iterator[tuple[str, int]]:
         """Yield name and size of each member of the bundle, in order; ``index`` and ``own`` are sizes in bytes."""
