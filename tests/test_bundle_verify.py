@@ -186,6 +186,24 @@ def test_what_fits_its_checksums_and_not_itself_is_refused(copy, change, why):
     assert why in " ".join(map(str, found.faults))
 
 
+def test_what_would_be_read_is_what_its_checksums_name(copy, tmp_path):
+    beside = copy.with_name(f"{copy.name}.{len(volumes(copy)) + 1:03d}")
+    for other in (copy, beside):
+        other.write_bytes(b"another")
+        faults = verify_bundle(copy).faults
+        assert (other.name, "would be read, and its checksums do not name it") in faults
+        other.unlink()
+    assert verify_bundle(copy).sound
+    # Sound checksums under another name vouch for the files that they name, not for those of that name.
+    copy.with_name("c.tar.sums").write_bytes(copy.with_name(f"{copy.name}.sums").read_bytes())
+    for name in ("c.tar", "c.tar.001"):
+        copy.with_name(name).write_bytes(b"another")
+        found = verify_bundle(copy.with_name(name))
+        assert found.faults[0] == ("c.tar.sums", f"names {copy.name}.001, which is no file of c.tar")
+        assert main(["bundle", "load", str(copy.with_name(name)), "--to", f"oci:{tmp_path}/loaded"]) == 1
+    assert not (tmp_path / "loaded").exists()
+
+
 def test_what_is_not_there_is_said_so(tmp_path):
     with pytest.raises(NotFoundError, match="no such bundle"):
         verify_bundle(tmp_path / "none.tar")

@@ -16,7 +16,7 @@ from transship.pipeline.errors import ContentError, NotFoundError, TransportErro
 from transship.pipeline.transports.checksums import Volume, read_checksums
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.medium import InFile
-from transship.pipeline.transports.volumes import numbers, stem_of, volume
+from transship.pipeline.transports.volumes import numbers, stem_of, volume, volumes
 
 _PIECE: Final = 1 << 20
 
@@ -50,6 +50,7 @@ class Files:
             said = read_checksums(path)
             self.volumes: Sequence[Volume] = said.volumes
             self.document = str(said.document)
+            self._note_others(path, {one.name for one in said.volumes})
         except (ContentError, TransportError) as error:
             found = [volume(stem, number) for number in numbers(stem)]
             found = [path] if path.is_file() and (path == stem or not found) else found
@@ -58,6 +59,13 @@ class Files:
             self.faults.append(Fault(f"{stem.name}.sums", error.message.rpartition(": ")[2]))
             self.volumes = [Volume(one.name, one.stat().st_size, "") for one in found]
         self._starts = [0, *accumulate(one.size for one in self.volumes)]
+
+    def _note_others(self, path: Path, named: set[str]) -> None:
+        """Note what would be read of the bundle that its checksums do not name."""
+        with suppress(NotFoundError):
+            for one in volumes(path) or [path]:
+                if one.name not in named:
+                    self.faults.append(Fault(one.name, "would be read, and its checksums do not name it"))
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError, shown
 from transship.pipeline.transports.files import read_regular
-from transship.pipeline.transports.volumes import MAX_VOLUMES, stem_of
+from transship.pipeline.transports.volumes import MAX_VOLUMES, stem_of, volume
 
 MAX_SUMS: Final = 1 << 20
 _HEAD: Final = "# transship bundle, version 1"
@@ -70,12 +70,19 @@ def read_checksums(path: Path) -> Checksums:
 
     Raises:
         NotFoundError: there is none.
-        ContentError: it is damaged.
+        ContentError: it is damaged, or another bundle's: what it vouches for is not what would be read.
         TransportError: the disk refused.
     """
-    where = sums_of(path)
+    where, stem = sums_of(path), stem_of(path)
     try:
-        return Checksums.parse(read_regular(where, MAX_SUMS), str(where))
+        found = Checksums.parse(read_regular(where, MAX_SUMS), str(where))
+        names = [one.name for one in found.volumes]
+        if names not in ([stem.name], [volume(stem, number).name for number in range(1, len(names) + 1)]):
+            raise ContentError(
+                f"{shown(str(where), 400)}: names {shown(names[0])}, which is no file of {stem.name}",
+                advice="a bundle keeps the name under which it was made",
+            )
+        return found
     except NotFoundError as error:
         raise NotFoundError(
             f"{shown(str(where), 400)}: the checksums of the bundle are not there", advice="bring this file too"
