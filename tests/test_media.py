@@ -72,8 +72,8 @@ def test_every_medium_gives_the_bytes_of_the_file(tmp_path_factory, raw, size, f
         assert read_at(medium, offset, count) == content[offset : offset + count]
         assert io.BufferedReader(Window(medium, 2, len(content) - 2), 16).read() == content[2:]
         places = medium.in_files(offset, max(0, min(count, len(content) - offset)))
-        found = b"".join(os.pread(place.stream.fileno(), place.length, place.offset) for place in places)
-        assert found == content[offset : offset + count] or not places
+        parts = [os.pread(place.stream.fileno(), place.length, place.offset) for place in places]
+        assert b"".join(parts) == content[offset : offset + count] or not parts
         medium.close()
     assert [type(medium).__name__ for medium in media] == ["FileMedium", "Volumes", "Frames", "Frames"]
 
@@ -141,9 +141,25 @@ def test_a_volume_that_is_a_link_or_changes_is_refused(tmp_path, archive):
         open_medium(tmp_path / "x.tar")
 
 
-def test_more_volumes_than_may_be_open_are_read_as_few_are(tmp_path):
+def test_of_more_volumes_than_may_be_open_few_are(tmp_path, monkeypatch):
     parts = split(bytes(range(250)) * 4, tmp_path / "x", 1)[:999]
-    assert Volumes(parts).size == 999
+    medium = Volumes(parts)
+    assert medium.size == 999
+    before = set(os.listdir("/proc/self/fd"))
+    assert read_at(medium, 0, 999) == (bytes(range(250)) * 4)[:999]
+    assert b"".join(os.pread(place.stream.fileno(), 1, 0) for place in medium.in_files(0, 999)) == read_at(
+        medium, 0, 999
+    )
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 8
+    places = medium.in_files(10, 5)
+    first = next(places)
+    read_at(medium, 100, 50)
+    medium.close()
+    # Who reads just now is not cut off, and nothing stays open after.
+    assert os.pread(first.stream.fileno(), 1, 0) == bytes([10])
+    places.close()
+    assert first.stream.closed
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 FRAMES = framed(b"a" * 1000 + b"b" * 1000, 500)
@@ -211,6 +227,22 @@ def test_frames_too_large_to_be_kept_are_unpacked_as_a_whole(tmp_path, monkeypat
     medium.close()
     with pytest.raises(ContentError, match="cannot be served in place"):
         open_medium(tmp_path / "x.zst", in_place=True)
+
+
+def test_frames_of_all_media_together_are_kept_up_to_so_many_bytes(tmp_path, monkeypatch):
+    kept = frames._Kept(1200)
+    monkeypatch.setattr(frames, "_kept", kept)
+    media = []
+    for number in range(4):
+        path = tmp_path / f"{number}.zst"
+        path.write_bytes(FRAMES)
+        media.append(open_medium(path))
+        for _ in range(2):
+            assert read_at(media[-1], 0, 2000) == b"a" * 1000 + b"b" * 1000
+            assert len(kept._frames) == 2
+            assert sum(map(len, kept._frames.values())) == kept._bytes == 1000
+    for medium in media:
+        medium.close()
 
 
 @given(st.integers(0, len(FRAMES) - 1), st.integers(0, 7))

@@ -94,9 +94,9 @@ class Files:
         view[count:] = bytes(len(view) - count)
         return len(view)
 
-    def in_files(self, _offset: int, _count: int) -> Sequence[InFile]:
-        """Return nothing."""
-        return ()
+    def in_files(self, _offset: int, _count: int) -> Iterator[InFile]:
+        """Yield nothing."""
+        yield from ()
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

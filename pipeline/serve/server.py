@@ -178,13 +178,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pieces(self, medium: Medium, offset: int, count: int) -> Iterator[int]:
         """Send ``count`` bytes from byte ``offset`` on, by the kernel where they lie in files; yield those sent."""
-        places = medium.in_files(offset, count) if count else ()
-        for place in places:
+        in_files = not count
+        for place in medium.in_files(offset, count) if count else ():
+            in_files = True
             done = self.connection.sendfile(place.stream, place.offset, place.length)
             yield done
             if done < place.length:
                 return
-        if places:
+        if in_files:
             return
         piece = memoryview(bytearray(min(count, _PIECE)))
         while count and (some := medium.readinto(piece[:count], offset)):

@@ -4,13 +4,14 @@ Source: zstd's contrib/seekable_format/zstd_seekable_compression_format.md. The 
 not asked: each frame may have one of its own, and what is read is hashed by whoever reads it.
 """
 
+import os
 import struct
 import sys
 import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -27,7 +28,7 @@ _HEADER: Final = struct.Struct("<II")
 _HEADER_MAGIC: Final = 0x184D2A5E
 _SUMS: Final = 0x80
 _RESERVED: Final = 0x7C
-_KEPT: Final = 8
+_KEPT: Final = 16 << 20
 _WINDOW_LOG: Final = 27
 
 
@@ -87,15 +88,14 @@ def _table(raw: bytes, entry: int, end: int, where: str) -> SeekTable | None:
 
 
 class Frames:
-    """What frames of zstd hold, as a medium; the last few are kept unpacked."""
+    """What frames of zstd hold, as a medium."""
 
     def __init__(self, medium: Medium, table: SeekTable, where: str) -> None:
         """Read frames of ``medium``, closed with this, by its ``table``; ``where`` names it in messages."""
         self._medium = medium
         self._table = table
         self._where = where
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = threading.Lock()
+        self._mark = object()
 
     @property
     def size(self) -> int:
@@ -117,28 +117,53 @@ class Frames:
         view[: len(some)] = some
         return len(some)
 
-    def in_files(self, _offset: int, _count: int) -> Sequence[InFile]:
-        """Return nothing: no file has these bytes."""
-        return ()
+    def in_files(self, _offset: int, _count: int) -> Iterator[InFile]:
+        """Yield nothing: no file has these bytes."""
+        yield from ()
 
     def close(self) -> None:
         """Close what the frames lie in."""
         self._medium.close()
 
     def _frame(self, number: int) -> bytes:
-        with self._lock:
-            found = self._kept.get(number)
-            if found is not None:
-                self._kept.move_to_end(number)
-                return found
-        packed, plain = self._table
-        raw = read_at(self._medium, packed[number], packed[number + 1] - packed[number])
-        found = unpack_frame(raw, plain[number + 1] - plain[number], f"{self._where}: frame {number}")
-        with self._lock:
-            self._kept[number] = found
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+        found = _kept.get((self._mark, number))
+        if found is None:
+            packed, plain = self._table
+            with _unpacking:
+                raw = read_at(self._medium, packed[number], packed[number + 1] - packed[number])
+                found = unpack_frame(raw, plain[number + 1] - plain[number], f"{self._where}: frame {number}")
+            _kept.keep((self._mark, number), found)
         return found
+
+
+class _Kept:
+    """The last frames that were unpacked, of all files together: there may be many, and large ones."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._frames: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> bytes | None:
+        with self._lock:
+            found = self._frames.get(key)
+            if found is not None:
+                self._frames.move_to_end(key)
+            return found
+
+    def keep(self, key: Hashable, frame: bytes) -> None:
+        with self._lock:
+            if key not in self._frames:
+                self._frames[key] = frame
+                self._bytes += len(frame)
+            while self._bytes > self._most and len(self._frames) > 1:
+                self._bytes -= len(self._frames.popitem(last=False)[1])
+
+
+_kept: Final = _Kept(_KEPT)
+# As many at once as there are cores: what is not kept yet is in memory too.
+_unpacking: Final = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 def unpack_frame(raw: "bytes | memoryview", size: int, where: str) -> bytes:

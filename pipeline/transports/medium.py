@@ -5,7 +5,7 @@ Nothing that reads an archive knows which. Reading is safe across threads: no re
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from transship.pipeline.errors import TransportError
@@ -42,8 +42,11 @@ class Medium(Protocol):
             OSError: the disk failed.
         """
 
-    def in_files(self, offset: int, count: int) -> Sequence[InFile]:
-        """Return where ``count`` bytes lie in files, in their order; nothing where they are packed."""
+    def in_files(self, offset: int, count: int) -> Iterator[InFile]:
+        """Yield where ``count`` bytes lie in files, in their order; nothing where they are packed.
+
+        Each file is open until the next one is asked for. Raises as `readinto` does.
+        """
 
     def close(self) -> None:
         """Close what is open; idempotent."""
@@ -74,9 +77,9 @@ class FileMedium:
             raise TransportError(f"{self._where}: read after it was closed")
         return os.preadv(self._stream.fileno(), [view], offset)
 
-    def in_files(self, offset: int, count: int) -> Sequence[InFile]:
-        """Return the one place."""
-        return (InFile(self._stream, offset, count),)
+    def in_files(self, offset: int, count: int) -> Iterator[InFile]:
+        """Yield the one place."""
+        yield InFile(self._stream, offset, count)
 
     def close(self) -> None:
         """Close the file."""

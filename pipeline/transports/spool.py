@@ -13,7 +13,7 @@ from typing import Final
 from transship.pipeline.compression import Compression, decompressed
 from transship.pipeline.compression.decoding import Reader
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError, NotFoundError, shown
+from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.frames import Frames, seek_table
 from transship.pipeline.transports.medium import FileMedium, Medium, Window, read_at
@@ -68,7 +68,7 @@ def open_medium(path: Path, stream: "io.FileIO | None" = None, *, in_place: bool
             packed = packing(read_at(medium, 0, 4))
             table = seek_table(medium, where) if packed is Compression.ZSTD else None
             if table is not None:
-                return Frames(medium, table, where)
+                return Frames(_by_and_by(medium, path) if in_place else medium, table, where)
             if packed is Compression.NONE:
                 return medium
             if in_place:
@@ -95,6 +95,17 @@ def _opened(path: Path, *, in_place: bool) -> Medium:
         if not found:
             raise
         return Volumes(found)
+
+
+def _by_and_by(medium: Medium, path: Path) -> Medium:
+    """Return ``medium``, or what opens its file when it is read: many may be served, and few of them asked for."""
+    if isinstance(medium, Volumes):
+        return medium
+    medium.close()
+    again = Volumes([path])
+    if again.identity != medium.identity:
+        raise TransportError(f"{shown(str(path), 400)}: changed while it was read", advice="run again")
+    return again
 
 
 def _over(stream: io.FileIO, where: str) -> FileMedium:

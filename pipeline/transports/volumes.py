@@ -1,11 +1,14 @@
-"""A file in volumes: ``x.001``, ``x.002`` and so on are slices of one stream, all of one size but the last."""
+"""A file in volumes: ``x.001``, ``x.002`` and so on are slices of one stream, all of one size but the last.
+
+Each is opened when it is read, and few stay open: there may be more than a process may have open.
+"""
 
 import os
 import re
-import threading
 from bisect import bisect_right
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -13,9 +16,12 @@ from typing import Final
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError, shown
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.medium import FileMedium, InFile, identity
+from transship.pipeline.transports.open_files import OpenFiles
 
 MAX_VOLUMES: Final = 999
 _NUMBERED: Final = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{3})", re.DOTALL)
+
+_open: Final = OpenFiles(8)
 
 
 def volume(stem: Path, number: int) -> Path:
@@ -61,7 +67,7 @@ def volumes(path: Path) -> list[Path]:
 
 
 class Volumes:
-    """Volumes as one stream. Each is opened when it is first read: there may be more than a process may have open."""
+    """Volumes, or one file, as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Look at all of them.
@@ -73,8 +79,7 @@ class Volumes:
         self._paths = paths
         self._identities = [_looked_at(path) for path in paths]
         self._starts = [0, *accumulate(found[2] for found in self._identities)]
-        self._opened: dict[int, FileMedium] = {}
-        self._lock = threading.Lock()
+        self._mark = object()
         self._closed = False
         self._refuse_uneven()
 
@@ -94,42 +99,38 @@ class Volumes:
             return 0
         number = bisect_right(self._starts, offset) - 1
         left = self._starts[number + 1] - offset
-        count = self._open(number).readinto(view[:left], offset - self._starts[number])
+        with self._open(number) as opened:
+            count = opened.readinto(view[:left], offset - self._starts[number])
         if not count and view:
             raise self._changed(number)
         return count
 
-    def in_files(self, offset: int, count: int) -> Sequence[InFile]:
-        """Return the parts of volumes; raises as `readinto` does."""
-        found: list[InFile] = []
+    def in_files(self, offset: int, count: int) -> Iterator[InFile]:
+        """Yield the parts of volumes, as `Medium.in_files` says."""
         while count > 0 and 0 <= offset < self.size:
             number = bisect_right(self._starts, offset) - 1
             some = min(count, self._starts[number + 1] - offset)
-            found += self._open(number).in_files(offset - self._starts[number], some)
+            with self._open(number) as opened:
+                yield from opened.in_files(offset - self._starts[number], some)
             offset += some
             count -= some
-        return found
 
     def close(self) -> None:
-        """Close those that are open."""
-        with self._lock:
-            self._closed = True
-            for opened in self._opened.values():
-                opened.close()
-            self._opened.clear()
+        """Close those that are open, once nobody reads them."""
+        self._closed = True
+        _open.drop((self._mark, number) for number in range(len(self._paths)))
 
-    def _open(self, number: int) -> FileMedium:
-        with self._lock:
-            if self._closed:
-                raise TransportError(f"{self._paths[number]}: read after it was closed")
-            found = self._opened.get(number)
-            if found is None:
-                found = FileMedium(open_regular(self._paths[number]), str(self._paths[number]))
-                if found.identity != self._identities[number]:
-                    found.close()
-                    raise self._changed(number)
-                self._opened[number] = found
-            return found
+    def _open(self, number: int) -> AbstractContextManager[FileMedium]:
+        if self._closed:
+            raise TransportError(f"{self._paths[number]}: read after it was closed")
+        return _open.use((self._mark, number), partial(self._found_again, number))
+
+    def _found_again(self, number: int) -> FileMedium:
+        found = FileMedium(open_regular(self._paths[number]), str(self._paths[number]))
+        if found.identity != self._identities[number]:
+            found.close()
+            raise self._changed(number)
+        return found
 
     def _refuse_uneven(self) -> None:
         sizes = [found[2] for found in self._identities]
