@@ -3,7 +3,6 @@
 Nothing of time, user or machine is in it, so that the same state of the registries gives the same bytes.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from transship.pipeline.batch.signatures import FILES
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.image_job import ImageJob
-from transship.pipeline.manifest.document import Json, Object
+from transship.pipeline.manifest.document import Json, Object, dump_lines
 from transship.pipeline.manifest.platform import host
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Index
@@ -109,9 +108,8 @@ def lock_document(expanded: Expanded, found: Sequence[Resolved], folder: Path) -
 
 
 def lock_bytes(document: Object) -> bytes:
-    """Return a lock as it stands in its file: keys sorted, one thing a line."""
-    # Half a surrogate pair, which JSON can escape and UTF-8 cannot hold, stays escaped.
-    return f"{json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode(errors="backslashreplace")
+    """Return a lock as it stands in its file."""
+    return dump_lines(document)
 
 
 class _Move(NamedTuple):

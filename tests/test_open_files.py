@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from support.command import command
+from support.bundles import create, files_of, write_batch
+from support.command import ARGUMENTS, command, environment
 from support.images import make_image, make_layer, write_layout
 from support.registry_server import RegistryServer, push_image
+from support.serving import Reply
 from transship.pipeline.cli.run import workers
 
 IMAGES = 40
@@ -46,6 +48,28 @@ def test_an_image_of_127_layers_is_pushed_and_fetched_with_few_files(tmp_path, o
     fetched = limited(40, tmp_path, "copy", "-q", "--src-tls-verify=false", there, "dir:back")
     assert (fetched.returncode, fetched.stderr) == (0, "")
     assert len(list((tmp_path / "back").iterdir())) == 127 + 3
+
+
+def test_more_archives_and_volumes_are_served_than_files_may_be_open(tmp_path):
+    app, web = (make_image(name, docker=False, layer_size=60_000) for name in ("app", "web"))
+    create(write_batch(tmp_path, {"team/app:v1": app}), tmp_path / "b.tar", "--split", "1K")
+    assert len(files_of(tmp_path / "b.tar")) > 60
+    create(write_batch(tmp_path, {"team/web:v1": web}), tmp_path / "0.tar.zst")
+    for number in range(1, 50):
+        (tmp_path / f"{number}.tar.zst").write_bytes((tmp_path / "0.tar.zst").read_bytes())
+    words = ["serve", "b.tar", *(f"{number}.tar.zst" for number in range(50))]
+    limit = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"]
+    with subprocess.Popen(
+        [*limit, *ARGUMENTS, *words], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        port = int(said.partition("127.0.0.1:")[2].partition(" ")[0])
+        assert said.startswith("serving b.tar, 0.tar.zst, 1.tar.zst, 2.tar.zst, 3.tar.zst and 46 more on ")
+        for digest, raw in {**app.blobs, **web.blobs}.items():
+            assert Reply(port, f"/v2/team/app/blobs/{digest}").body == raw
+        process.terminate()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_garbage_ends_the_connection_and_not_the_server(port: int, line: bytes) 
 def test_access_log_has_a_line_a_request(layout: Path) -> None:
     log = io.StringIO()
     digest = IMAGE.layers[0].digest
-    with served(layout, log) as port:
+    with served(layout, log=log) as port:
         Reply(port, f"/v2/tool/blobs/{digest}", Range="bytes=0-9")
         Reply(port, "/v2/tool/manifests/none")
         Reply(port, "/v2/", "HEAD")

@@ -34,7 +34,8 @@ def layout(tmp_path: Path) -> Path:
 
 def names(*given_names: str, own: str = "mirror") -> set[str]:
     digests = {name: Digest.of(name.encode()) for name in given_names}
-    found = naming.table([(name, Descriptor(OCI_MANIFEST, digests[name], 1)) for name in given_names], own)
+    images = [(name, Descriptor(OCI_MANIFEST, digests[name], 1)) for name in given_names]
+    found = naming.table([naming.Group("here", own, images)])
     return {f"{repository}:{tag}" for repository, tags in found.items() for tag in tags}
 
 
@@ -97,12 +98,12 @@ def test_a_docker_archive_gets_a_manifest_and_keeps_config_and_layers(tmp_path: 
 
 def test_what_cannot_be_served_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        open_contents(tmp_path / "none")
+        open_contents([tmp_path / "none"])
     with pytest.raises(UsageError, match="not an OCI layout"):
-        open_contents(tmp_path)
+        open_contents([tmp_path])
     (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b\x08 and so on")
     with pytest.raises(ContentError, match="compressed"):
-        open_contents(tmp_path / "x.tar.gz")
+        open_contents([tmp_path / "x.tar.gz"])
 
 
 def skopeo(*arguments: str) -> None:

@@ -168,7 +168,10 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", help="OCI layout, oci-archive, docker-archive or dir: folder, known by what is in it"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="OCI layout, oci-archive, bundle, docker-archive or dir: folder, known by what is in it",
     )
     parser.add_argument("--port", metavar="N", type=_port, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(

@@ -15,7 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "status": "show where every image of a run stands",
     "verify": "re-read and re-hash a run's destinations, or any image",
     "report": "show what happened: digests old and new, bytes, losses, errors",
-    "serve": "serve a layout, archive or dir: as a read-only registry",
+    "serve": "serve layouts, bundles, archives and dir: as a read-only registry",
     "copy": "copy one image",
     "inspect": "show what an image is",
     "list-tags": "list the tags of a repository, or the names in a docker-archive",

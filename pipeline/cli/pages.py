@@ -94,11 +94,16 @@ PAGES: Final[Mapping[str, Page]] = {
     ),
     "serve": Page(
         (
-            "Every puller can read what is in it, by the distribution protocol, without a copy being made. It has no "
+            "Every puller can read what is in them, by the distribution protocol, without a copy being made. It has no "
             "TLS and no login: do not open it to a network that you do not trust.",
+            "Several are one registry. One name for two images is refused, but that a bundle on a base counts before "
+            "its base; served without what its base brought it is refused too.",
         ),
         ((0, "ended by Ctrl-C or SIGTERM"), (1, "failed"), (2, "the options are wrong, or there is nothing to serve")),
-        (("give a layout to the pullers of this machine", "transship serve out/mirror --port 5000"),),
+        (
+            ("give a layout to the pullers of this machine", "transship serve out/mirror --port 5000"),
+            ("a bundle, and what came after it", "transship serve monday.tar tuesday.tar --port 5000"),
+        ),
     ),
     "copy": Page(
         (

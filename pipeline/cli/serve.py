@@ -11,7 +11,7 @@ def perform(options: argparse.Namespace) -> int:
     """Serve until interrupted or terminated, both of which end it well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = Path(options.access_log) if options.access_log else None
-    serve(Path(options.path), options.port, options.address, log, _announce)
+    serve([Path(path) for path in options.paths], options.port, options.address, log, _announce)
     return 0
 
 

@@ -82,6 +82,12 @@ def dump(document: Mapping[str, Json]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def dump_lines(document: Mapping[str, Json]) -> bytes:
+    """Return a document as it stands in a file that people compare: keys sorted, one thing a line."""
+    # Half a surrogate pair, which JSON can escape and UTF-8 cannot hold, stays escaped.
+    return f"{json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode(errors="backslashreplace")
+
+
 class _RefusedError(Exception):
     pass
 

@@ -3,7 +3,7 @@
 A blob that lies uncompressed inside an archive is served in place, by its offset.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Protocol
 
 from transship.pipeline.digest import Digest, check
 from transship.pipeline.disk import at_disk
-from transship.pipeline.errors import ContentError
-from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.errors import ContentError, TransportError
 from transship.pipeline.manifest.document import MAX_DOCUMENT
 from transship.pipeline.manifest.views import Manifest, parse
+from transship.pipeline.serve import naming
+from transship.pipeline.serve.naming import Group
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.medium import FileMedium, Medium, read_at
 
@@ -54,12 +55,12 @@ class Extent:
             yield FileMedium(stream, str(self.path))
 
 
-class Contents(Protocol):
-    """A set of images that does not change while it is served."""
+class Part(Protocol):
+    """The images of one file or folder, which do not change while they are served."""
 
     @property
-    def names(self) -> "Mapping[str, Mapping[str, Descriptor]]":
-        """Repository -> tag -> the manifest it leads to; only well-formed names (see `naming`)."""
+    def group(self) -> Group:
+        """The images under the names that they have there."""
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return the manifest of ``digest``, None where there is none; a blob of another kind is none.
@@ -79,8 +80,50 @@ class Contents(Protocol):
         """Close what is open; idempotent."""
 
 
+class Contents:
+    """All that is served: what one part has not, another may have."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        """Take ``parts``, closed with this.
+
+        Raises:
+            UsageError: two have one name for different images.
+        """
+        self._parts = parts
+        self.names = naming.table([part.group for part in parts])
+        """Repository -> tag -> the manifest it leads to; only well-formed names (see `naming`)."""
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """Return the manifest of ``digest``, of the first part where it is sound; as `Part.manifest` says."""
+        wrong: ContentError | TransportError | None = None
+        for part in self._parts:
+            try:
+                found = part.manifest(digest)
+            except (ContentError, TransportError) as error:
+                wrong = wrong or error
+                continue
+            if found is not None:
+                return found
+        if wrong is not None:
+            raise wrong
+        return None
+
+    def blob(self, digest: Digest) -> Extent | None:
+        """Return where the blob of ``digest`` lies in the first part that has it, None where none has."""
+        return next((found for part in self._parts if (found := part.blob(digest)) is not None), None)
+
+    def referrers(self, subject: Digest) -> Sequence[Digest]:
+        """Return what refers to ``subject`` in any part, each once."""
+        return list(dict.fromkeys(digest for part in self._parts for digest in part.referrers(subject)))
+
+    def close(self) -> None:
+        """Close all parts; idempotent."""
+        for part in self._parts:
+            part.close()
+
+
 def read_manifest(extent: Extent | None, digest: Digest) -> Manifest | None:
-    """Return the manifest in ``extent``; raises as `Contents.manifest` does."""
+    """Return the manifest in ``extent``; raises as `Part.manifest` does."""
     if extent is None or extent.length > MAX_DOCUMENT:
         return None
     raw = extent.read(MAX_DOCUMENT)

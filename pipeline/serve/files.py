@@ -6,6 +6,8 @@ from typing import Protocol
 
 from transship.pipeline.errors import NotFoundError, TransportError, shown
 from transship.pipeline.serve.contents import Extent
+from transship.pipeline.transports.bundle import refuse_other_length
+from transship.pipeline.transports.bundle_file import BundleFile
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.medium import FileMedium, Medium
 from transship.pipeline.transports.tar import Archive
@@ -20,6 +22,9 @@ class Files(Protocol):
         Raises:
             ContentError: a link of an archive not to be followed, or that goes in a circle.
         """
+
+    def refuse_cut(self, bundle: BundleFile, own: int) -> None:
+        """Raise `ContentError` where they are not as long as ``bundle`` says, whose bundle.json has ``own`` bytes."""
 
     def close(self) -> None:
         """Close what is open; idempotent."""
@@ -41,6 +46,9 @@ class Folder:
         except (OSError, ValueError, TransportError):
             return None
         return Extent(path, 0, size) if path.parent.is_relative_to(self._root) else None
+
+    def refuse_cut(self, bundle: BundleFile, own: int) -> None:
+        """Do nothing: each blob has a length of its own."""
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
@@ -70,6 +78,10 @@ class Tar:
         except NotFoundError:
             return None
         return Extent(self._archive.path, member.offset, member.size, self._medium)
+
+    def refuse_cut(self, bundle: BundleFile, own: int) -> None:
+        """Refuse it, as `read_bundle` does."""
+        refuse_other_length(self._archive, bundle, own)
 
     def close(self) -> None:
         """Close what is open; idempotent."""

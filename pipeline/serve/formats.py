@@ -1,7 +1,8 @@
 """The formats on disk as `Contents`: OCI layout, ``dir:`` and docker-archive, in a folder or a tar."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,10 @@ from transship.pipeline.manifest.media_types import (
 )
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.serve import naming
-from transship.pipeline.serve.contents import Contents, Extent, read_manifest
+from transship.pipeline.serve.bundles import about, refuse_half
+from transship.pipeline.serve.contents import Contents, Extent, Part, read_manifest
 from transship.pipeline.serve.files import Files, Folder, Tar, read
+from transship.pipeline.serve.naming import Group
 from transship.pipeline.transports.layout import (
     INDEX,
     MARKER,
@@ -45,17 +48,34 @@ CONTAINERD_NAME: Final = "io.containerd.image.name"
 _PACKED: Final = {Compression.GZIP: DOCKER_LAYER_GZIP, Compression.ZSTD: DOCKER_LAYER_ZSTD}
 
 
-def open_contents(path: Path) -> Contents:
-    """Return what lies at ``path``, whatever its format.
+def open_contents(paths: Sequence[Path]) -> Contents:
+    """Return what lies at ``paths``, whatever the formats.
 
     Raises:
-        UsageError: none of the formats, or nothing there.
-        ContentError: malformed, or a compressed archive.
+        UsageError: one is of none of the formats, or not there; a bundle without its base; two have one name for
+            different images.
+        ContentError: malformed, or an archive that is compressed as a whole.
         TransportError: it cannot be read.
     """
+    with ExitStack() as opened:
+        # One that is named twice is one.
+        once = {path.resolve(): path for path in reversed(paths)}
+        parts = [_opened(path, opened) for path in reversed(once.values())]
+        contents = Contents(parts)
+        refuse_half(contents, [part.about for part in parts if isinstance(part, Layout) and part.about])
+        opened.pop_all()
+    return contents
+
+
+def _opened(path: Path, opened: ExitStack) -> Part:
     if not path.exists() and not volumes(path):
         raise UsageError(f"{path}: no such file or folder")
     files: Files = Folder(path) if path.is_dir() else Tar(path)
+    opened.callback(files.close)
+    return _known(files, path)
+
+
+def _known(files: Files, path: Path) -> Part:
     own = naming.repository_of(path)
     if files.find(INDEX):
         return Layout(files, own, str(path))
@@ -77,14 +97,11 @@ class Layout:
         if files.find(MARKER):
             check_marker(read(files, MARKER, MAX_MARKER, where), where)
         entries = parse_index(read(files, INDEX, MAX_INDEX, where), where).manifests
-        self._names = naming.table(((_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS), own)
+        images = [(_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS]
+        self.about = about(files, where)
+        self.group = Group(where, own, images, *(self.about.ties if self.about else ()))
         # Those in its index are read when first asked for: a layout of thousands would take long to begin with.
         self._referrers = LayoutReferrers(entries, self._read)
-
-    @property
-    def names(self) -> Mapping[str, Mapping[str, Descriptor]]:
-        """Repository -> tag -> manifest."""
-        return self._names
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return the manifest of ``digest``."""
@@ -117,12 +134,7 @@ class Directory:
         raw = read(files, MANIFEST, MAX_DOCUMENT, where)
         view = parse(raw, "", f"{where} {MANIFEST}")
         self._root = view.digest
-        self._names = naming.table([("", Descriptor(view.media_type, view.digest, len(raw)))], own)
-
-    @property
-    def names(self) -> Mapping[str, Mapping[str, Descriptor]]:
-        """Repository -> tag -> manifest."""
-        return self._names
+        self.group = Group(where, own, [("", Descriptor(view.media_type, view.digest, len(raw)))])
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return the manifest of ``digest``."""
@@ -163,12 +175,7 @@ class DockerArchive:
         for image in read_entries(raw, f"{where} {MANIFEST}"):
             manifest = self._manifest(image)
             named += [(name, manifest) for name in image.names or ("",)]
-        self._names = naming.table(named, own)
-
-    @property
-    def names(self) -> Mapping[str, Mapping[str, Descriptor]]:
-        """Repository -> tag -> manifest."""
-        return self._names
+        self.group = Group(where, own, named)
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return the manifest made for an image."""

@@ -1,36 +1,42 @@
-"""Serve what lies at a path until interrupted."""
+"""Serve what lies at some paths until interrupted."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from transship.pipeline.serve.formats import open_contents
 from transship.pipeline.serve.server import AccessLog, make_server, open_log
 
+_SHOWN: Final = 5
+
 
 def serve(
-    path: Path,
+    paths: Sequence[Path],
     port: int = 0,
     host: str = "127.0.0.1",
     access_log: Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve the images at ``path``; return when interrupted.
+    """Serve the images at ``paths``; return when interrupted.
 
     ``announce`` gets one line, ``serving PATH on http://HOST:PORT (N repositories)``, once
-    connections are accepted. What is served is what was there at the start.
+    connections are accepted; of many paths it has the first. What is served is what was there at the start.
 
     Raises:
-        UsageError: nothing to serve at ``path``, the port is taken, the log cannot be written.
-        ContentError: what is at ``path`` is malformed.
+        UsageError: nothing to serve at one, or what cannot be served beside another; the port is taken, the log
+            cannot be written.
+        ContentError: what is at one is malformed.
     """
-    contents = open_contents(path)
+    contents = open_contents(paths)
     with contextlib.ExitStack() as stack:
         log = AccessLog(stack.enter_context(open_log(access_log))) if access_log else None
         stack.callback(contents.close)
         server = stack.enter_context(make_server(contents, host, port, log))
         served = sum(1 for tags in contents.names.values() if tags)
         shown_host = f"[{host}]" if ":" in host else host
-        announce(f"serving {path} on http://{shown_host}:{server.server_port} ({served} repositories)")
+        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        named = ", ".join(str(path) for path in paths[:_SHOWN]) + more
+        announce(f"serving {named} on http://{shown_host}:{server.server_port} ({served} repositories)")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -123,13 +123,18 @@ def _read_bundle(archive: Archive) -> BundleFile:
     if BUNDLE not in members or INDEX not in members:
         raise NotFoundError(f"{path}: no {BUNDLE}, so no bundle", advice="name it as oci-archive:")
     said = BundleFile.read(archive.read(members[BUNDLE], MAX_BUNDLE), str(path))
-    size, wanted = archive.medium.size, total(said, members[INDEX].size, members[BUNDLE].size)
+    refuse_other_length(archive, said, members[BUNDLE].size)
+    return said
+
+
+def refuse_other_length(archive: Archive, said: BundleFile, own: int) -> None:
+    """Raise `ContentError` where ``archive`` is not as long as ``said`` says, which stands in it in ``own`` bytes."""
+    size, wanted = archive.medium.size, total(said, archive.members[INDEX].size, own)
     if wanted != size:
         raise ContentError(
-            f"{path}: has {size} bytes, and by its {BUNDLE} {wanted}",
+            f"{archive.path}: has {size} bytes, and by its {BUNDLE} {wanted}",
             advice="a volume is missing, doubled or short; transship bundle verify says which",
         )
-    return said
 
 
 def names_in(path: Path) -> list[str]:

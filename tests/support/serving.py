@@ -15,8 +15,8 @@ from transship.pipeline.serve.server import AccessLog, make_server
 
 
 @contextmanager
-def served(path: Path, log: io.StringIO | None = None) -> Iterator[int]:
-    with closing(open_contents(path)) as contents:
+def served(*paths: Path, log: io.StringIO | None = None) -> Iterator[int]:
+    with closing(open_contents(paths)) as contents:
         server = make_server(contents, access_log=AccessLog(log) if log else None)
         with listening(server):
             yield server.server_port
