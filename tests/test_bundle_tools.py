@@ -1,4 +1,4 @@
-"""Bundles in the hands of others: skopeo, umoci, oci-image-tool and Podman read them, and pull what is served."""
+"""Bundles in the hands of others: skopeo, umoci, oci-image-tool, Podman read them; engines pull what is served."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import pyzstd
 from support.acceptance import skopeo
 from support.bundles import create, write_batch
 from support.command import environment
-from support.engines import Docker, Podman, tool
+from support.engines import Containerd, Docker, Podman, tool
 from support.images import ImageBytes, make_base, make_image, make_index
 from support.serving import served
 
@@ -76,6 +76,12 @@ def test_podman_and_docker_pull_what_is_served_of_it(port: int, podman: Podman, 
     podman("pull", "-q", "--tls-verify=false", f"127.0.0.1:{port}/team/app:v1")
     for name in IMAGES:
         docker("pull", "-q", f"127.0.0.1:{port}/{name}")
+
+
+def test_containerd_pulls_what_is_served_of_it(port: int, ctr: Containerd) -> None:
+    for name, image in IMAGES.items():
+        ctr.pull(f"127.0.0.1:{port}/{name}", "--all-platforms")
+        assert ctr.digests()[f"127.0.0.1:{port}/{name}"] == str(image.digest)
 
 
 def test_the_command_serves_volumes_by_either_name(whole: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real Docker engine and a real Podman, each with storage of its own. What is not installed is an error."""
+"""A real Docker engine, Podman and containerd, each with storage of its own. What is not installed is an error."""
 
 import contextlib
 import shutil
@@ -10,7 +10,14 @@ from pathlib import Path
 
 _STARTUP = 30.0
 _LONGEST = 1800.0
-_VERBS = frozenset({"copy", "inspect", "validate", "unpack", "load", "save", "run", "image", "version"})
+_VERBS = frozenset({"copy", "inspect", "validate", "unpack", "load", "save", "run", "image", "images", "version"})
+_UNWANTED = (
+    "grpc.v1.cri",
+    "snapshotter.v1.aufs",
+    "snapshotter.v1.btrfs",
+    "snapshotter.v1.devmapper",
+    "snapshotter.v1.zfs",
+)
 
 
 SPENT: dict[str, list[float]] = {}
@@ -67,6 +74,23 @@ class Podman:
         return tool("podman", *self._options, *command, timeout=_LONGEST)
 
 
+class Containerd:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def __call__(self, *command: str | Path) -> bytes:
+        return tool("ctr", "--address", self._socket, *command, timeout=_LONGEST)
+
+    def pull(self, name: str, *options: str) -> None:
+        """Pull over plain HTTP, and unpack."""
+        self("images", "pull", "--plain-http", "--snapshotter", "native", *options, name)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each image that is all there, by name."""
+        lines = [line.split() for line in self("images", "check").decode().splitlines()[1:]]
+        return {words[0]: words[2] for words in lines if words[3] == "complete"}
+
+
 @contextlib.contextmanager
 def podman_storage() -> Iterator[Podman]:
     # Not in pytest's folder: Podman refuses a runroot of more than 50 characters.
@@ -80,36 +104,54 @@ def docker_engine() -> Iterator[Docker]:
     # Not in pytest's folder: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="dockerd-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        if shutil.which("dockerd") is None:
-            raise RuntimeError("dockerd is not installed; these tests need it (apt install docker.io)")
         socket, log = folder / "docker.sock", folder / "log"
         network = ("--iptables=false", "--ip6tables=false", "--bridge=none")
         places = ("--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid")
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [str(part) for part in ("dockerd", *network, "-s", "vfs", *places, "-H", f"unix://{socket}")],
-                stdout=stream,
-                stderr=stream,
-            )
-        try:
-            docker = Docker(socket)
-            _await(docker, process, log)
+        docker = Docker(socket)
+        # It ends its own containerd when asked; killed, it would leave that running.
+        with _daemon("dockerd", *network, "-s", "vfs", *places, "-H", docker.host, log=log, client=docker):
             yield docker
-        finally:
-            # It ends its own containerd when asked; killed, it would leave that running.
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
-def _await(docker: Docker, process: "subprocess.Popen[bytes]", log: Path) -> None:
+@contextlib.contextmanager
+def containerd() -> Iterator[Containerd]:
+    """Run a containerd for images alone that touches nothing outside its folder."""
+    with tempfile.TemporaryDirectory(prefix="containerd-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        settings = {"root": folder / "root", "state": folder / "state"}
+        # Its part for Kubernetes wants a network, and others the kernel's modules.
+        lines = ["version = 2", *(f"{key} = '{path}'" for key, path in settings.items())]
+        lines += [f"disabled_plugins = {[f'io.containerd.{kind}' for kind in _UNWANTED]}"]
+        lines += [f"[grpc]\naddress = '{folder}/sock'", f"[ttrpc]\naddress = '{folder}/ttrpc'"]
+        (folder / "config.toml").write_text("\n".join(lines) + "\n")
+        client = Containerd(folder / "sock")
+        with _daemon("containerd", "-c", folder / "config.toml", log=folder / "log", client=client):
+            yield client
+
+
+@contextlib.contextmanager
+def _daemon(*command: str | Path, log: Path, client: Docker | Containerd) -> Iterator[None]:
+    if shutil.which(str(command[0])) is None:
+        raise RuntimeError(f"{command[0]} is not installed; these tests need it (apt install docker.io)")
+    with log.open("wb") as stream:
+        process = subprocess.Popen([str(part) for part in command], stdout=stream, stderr=stream)
+    try:
+        _await(client, process, log)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(client: Docker | Containerd, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _STARTUP
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(AssertionError):
-            docker("version")
+            client("version")
             return
         time.sleep(0.1)
-    raise RuntimeError(f"dockerd did not start: {log.read_text()[-1000:]}")
+    raise RuntimeError(f"{process.args} did not start: {log.read_text()[-1000:]}")

@@ -8,7 +8,7 @@ import pytest
 
 from support.certificates import Certificates, issued
 from support.encryption_keys import KeyFolder
-from support.engines import Docker, Podman, docker_engine, podman_storage
+from support.engines import Containerd, Docker, Podman, containerd, docker_engine, podman_storage
 from support.keys import Keys, keys
 from support.registry_server import RegistryServer, running
 from support.token_server import ISSUER, SERVICE, Account, TokenServer, issuing
@@ -21,6 +21,12 @@ USER, PASSWORD = "alice", "s3cret: pass-word"
 def docker() -> Iterator[Docker]:
     with docker_engine() as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def ctr() -> Iterator[Containerd]:
+    with containerd() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
