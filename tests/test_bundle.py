@@ -19,6 +19,7 @@ from transship import schemas
 from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError
+from transship.pipeline.transports import archive_index, bundle
 from transship.pipeline.transports.bundle import BundleSource
 
 LAYER = IMAGES["team/app:v1"].layers[-1]
@@ -257,6 +258,24 @@ def test_it_is_served_in_place(batch, tmp_path, name, words):
             repository, _, tag = image.rpartition(":")
             assert Reply(port, f"/v2/{repository}/manifests/{tag}").body == IMAGES[image].manifest_raw
         assert Reply(port, f"/v2/team/app/blobs/{LAYER.digest}").body == LAYER.packed
+
+
+def test_what_is_the_same_for_all_images_in_it_is_read_once(batch, tmp_path, monkeypatch):
+    create(batch, tmp_path / "b.tar")
+    parsed: list[str] = []
+    read = {name: getattr(module, name) for module, name in ((archive_index, "parse_index"), (bundle, "_read_bundle"))}
+
+    def counted(name):
+        return lambda *words: parsed.append(name) or read[name](*words)
+
+    monkeypatch.setattr(archive_index, "parse_index", counted("parse_index"))
+    monkeypatch.setattr(bundle, "_read_bundle", counted("_read_bundle"))
+    for name in (*IMAGES, *IMAGES):
+        source = BundleSource(tmp_path / "b.tar", name)
+        assert source.manifest().digest == IMAGES[name].digest
+        assert not source.referrers(IMAGES[name].digest)
+        source.close()
+    assert sorted(parsed) == ["_read_bundle", "parse_index"]
 
 
 def test_list_tags_has_the_names(whole, capsys):

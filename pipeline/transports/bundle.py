@@ -4,8 +4,7 @@ The bytes depend on the images, on what bundle.json says and on `Packing` alone.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -18,9 +17,17 @@ from transship.pipeline.manifest.media_types import OCI_MANIFESTS
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.overlap import ahead
 from transship.pipeline.transport import StoredBlob
-from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, BundledBlob, BundledImage, BundleFile
+from transship.pipeline.transports.bundle_file import (
+    BUNDLE,
+    MAX_BUNDLE,
+    BaseBlob,
+    BundledBlob,
+    BundledImage,
+    BundleFile,
+)
 from transship.pipeline.transports.checksums import Checksums
 from transship.pipeline.transports.entries import Entries
+from transship.pipeline.transports.lately import Lately
 from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, Root, blob_name
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.oci_archive import OciArchiveSource
@@ -70,7 +77,7 @@ class BundleSource(OciArchiveSource):
             self.bundle = read_bundle(self._archive)
             self._bases += (Archive(base) for base in bases or ())
             # Without a word of bases, what is left out is asked for, and then said to be.
-            self.left = self.bundle.lacks(map(read_bundle, self._bases)) if bases is not None else {}
+            self.left = self._lacking() if bases is not None else {}
         except BaseException:
             self.close()
             raise
@@ -89,6 +96,10 @@ class BundleSource(OciArchiveSource):
             )
         return super().blob(wanted, start)
 
+    def _lacking(self) -> Mapping[Digest, BaseBlob]:
+        identity = tuple(part for one in (self._archive, *self._bases) for part in one.medium.identity)
+        return _left_lately.get(identity, lambda: self.bundle.lacks(map(read_bundle, self._bases)))
+
     def close(self) -> None:
         """Close all archives."""
         super().close()
@@ -96,8 +107,8 @@ class BundleSource(OciArchiveSource):
             archive.close()
 
 
-_said: Final[dict[tuple[int, ...], BundleFile]] = {}
-_REMEMBERED: Final = 4
+_lately: Final = Lately[BundleFile]()
+_left_lately: Final = Lately[Mapping[Digest, BaseBlob]]()
 
 
 def read_bundle(archive: Archive) -> BundleFile:
@@ -107,15 +118,7 @@ def read_bundle(archive: Archive) -> BundleFile:
         NotFoundError: it has none.
         ContentError: that is malformed, or the archive not as long as it says.
     """
-    # Each image is opened on its own, several times, and each time would cost what all images take.
-    found = _said.get(archive.medium.identity)
-    if found is None:
-        found = _read_bundle(archive)
-        with suppress(StopIteration, KeyError, RuntimeError):
-            while len(_said) >= _REMEMBERED:
-                del _said[next(iter(_said))]
-        _said[archive.medium.identity] = found
-    return found
+    return _lately.get(archive.medium.identity, lambda: _read_bundle(archive))
 
 
 def _read_bundle(archive: Archive) -> BundleFile:

@@ -12,18 +12,14 @@ from transship.pipeline.manifest.media_types import OCI_MANIFESTS
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Manifest, parse
 from transship.pipeline.transport import StoredBlob
+from transship.pipeline.transports.archive_index import archive_index
 from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.layout import (
     INDEX,
     MARKER,
     MARKER_RAW,
-    MAX_INDEX,
-    MAX_MARKER,
     Root,
     blob_name,
-    check_marker,
-    choose,
-    parse_index,
 )
 from transship.pipeline.transports.layout_referrers import LayoutReferrers
 from transship.pipeline.transports.oci import refuse_unaccepted
@@ -39,11 +35,9 @@ class OciArchiveSource:
         self._path = path
         self._archive = Archive(path)
         try:
-            check_marker(self._read(MARKER, MAX_MARKER), str(path))
-            view = parse_index(self._read(INDEX, MAX_INDEX), str(path))
-            self._root = choose(view, name, index, str(path))
+            self._index = archive_index(self._archive)
+            self._root = self._index.choose(name, index)
             self._name = name or self._root.name
-            self._referrers = LayoutReferrers(view.manifests, lambda entry: self.manifest(entry.digest))
         except NotFoundError as error:
             self.close()
             raise NotFoundError(error.message, advice=error.advice or "is it an OCI archive?") from error
@@ -66,15 +60,18 @@ class OciArchiveSource:
 
     def referrers(self, subject: Digest) -> list[Referrer]:
         """Return what hangs on a manifest; see `transport.Referring`."""
-        return self._referrers.referrers(subject, self._name)
+        return self._hanging().referrers(subject, self._name)
 
     def has_referrer(self, referrer: Referrer) -> bool:
         """Say whether the archive names it; see `transport.Referring`."""
-        return self._referrers.has(referrer, self._name)
+        return self._hanging().has(referrer, self._name)
 
     def close(self) -> None:
         """Close the archive."""
         self._archive.close()
+
+    def _hanging(self) -> LayoutReferrers:
+        return self._index.referrers(lambda entry: self.manifest(entry.digest))
 
     def _read(self, name: str, limit: int) -> bytes:
         return self._archive.read(self._archive.find(name), limit)
