@@ -10,7 +10,8 @@ from support.bundles import create, write_batch
 from support.images import make_base, make_image
 from transship.pipeline.bundle.verify import Verdict, verify_bundle
 from transship.pipeline.cli.main import main
-from transship.pipeline.errors import NotFoundError
+from transship.pipeline.errors import ContentError, NotFoundError
+from transship.pipeline.transports.checksums import read_checksums
 from transship.pipeline.transports.frames import seek_table
 from transship.pipeline.transports.spool import open_medium
 from transship.pipeline.transports.tar import Archive
@@ -93,6 +94,20 @@ def test_a_flipped_bit_anywhere_is_found_and_located(copy: Path) -> None:
         assert owners <= set(found.damaged) or found.said is None
         (copy.parent / name).write_bytes(before)
     assert verify_bundle(copy).sound
+
+
+@pytest.mark.parametrize("bundle", ["b.tar"], indirect=True)
+def test_a_flipped_bit_in_the_checksums_is_found_there_and_not_in_a_file_that_is_whole(copy: Path) -> None:
+    sums = copy.parent / f"{copy.name}.sums"
+    raw = sums.read_bytes()
+    for offset in range(len(raw)):
+        sums.write_bytes(raw[:offset] + bytes([raw[offset] ^ 1 << offset % 8]) + raw[offset + 1 :])
+        with pytest.raises(ContentError, match="or damaged"):
+            read_checksums(copy)
+        if offset % 50 == 7:
+            found = verify_bundle(copy)
+            assert [fault.where for fault in found.faults] == [sums.name]
+            assert found.damaged == []
 
 
 @pytest.mark.parametrize("bundle", ["b.tar"], indirect=True)

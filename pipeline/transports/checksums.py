@@ -35,7 +35,9 @@ class Checksums(NamedTuple):
     def raw(self) -> bytes:
         """Return the bytes of the list."""
         lines = [f"# {volume.size} bytes\n{volume.sha256}  {volume.name}" for volume in self.volumes]
-        return "\n".join([_HEAD, f"# bundle.json {self.document}", *lines, ""]).encode()
+        below = "\n".join([f"# bundle.json {self.document}", *lines, ""]).encode()
+        # Else a flipped bit in it would be taken for one in the file that it speaks of.
+        return f"{_HEAD}\n# the lines below {Digest.of(below)}\n".encode() + below
 
     @classmethod
     def parse(cls, raw: bytes, where: str) -> "Checksums":
@@ -46,6 +48,7 @@ class Checksums(NamedTuple):
         """
         text = raw.decode("utf-8", "replace")
         head, _, rest = text.partition("\n")
+        _, _, rest = rest.partition("\n")
         line, _, rest = rest.partition("\n")
         document = _DOCUMENT.fullmatch(line)
         volumes = tuple(Volume(name, int(size), sha256) for size, sha256, name in _VOLUME.findall(rest))
