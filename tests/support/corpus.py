@@ -169,7 +169,7 @@ def push(address: str, image: Sample) -> None:
         for blob in dict.fromkeys(image.blobs):
             _push_blob(connection, image.repository, blob)
         for child in image.children:
-            _put(connection, f"/v2/{image.repository}/manifests/{sha256(child)}", child, DOCKER_MANIFEST)
+            _put(connection, f"/v2/{image.repository}/manifests/{sha256(child)}", child, json.loads(child)["mediaType"])
         _put(connection, f"/v2/{image.repository}/manifests/{image.tag}", image.manifest, image.media_type)
     finally:
         connection.close()
