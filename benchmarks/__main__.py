@@ -13,7 +13,8 @@ from benchmarks import report
 from benchmarks.figures import ScenarioFigures
 from benchmarks.machine import described
 from benchmarks.rounds import run
-from benchmarks.scenarios import Scenario, scenarios
+from benchmarks.scenario import Scenario
+from benchmarks.scenarios import scenarios
 from benchmarks.sizes import FULL, QUICK, Sizes
 from benchmarks.world import built
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.figures import ScenarioFigures, SideFigures
 from benchmarks.measure import Measured, disk_use, measured, traffic
-from benchmarks.scenarios import TRANSSHIP, Place, Scenario, Side
+from benchmarks.scenario import TRANSSHIP, Place, Scenario, Side
 from benchmarks.world import World
 
 _SMALL: Final = 64 << 10
@@ -44,7 +44,7 @@ class _Runner:
             folder.mkdir(parents=True)
             self.used.append(folder)
         server = self.world.logged if logged else self.world.quiet
-        script = side.script(Place(folder, server.name, self.world.local))
+        script = side.script(Place(folder, server.name, self.world.data, self.world.local, self.world.bundle))
         start = server.log.stat().st_size
         os.sync()
         got = measured(script, folder, self.environment)

@@ -1,62 +1,12 @@
 """The rows of the table: what transship does, and what each peer does for the same result."""
 
 import json
-import shlex
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from dataclasses import replace
 
-from benchmarks.sizes import Sizes
-from benchmarks.world import Corpus
-
-TRANSSHIP: Final = shlex.quote(str(Path(sys.executable).with_name("transship")))
-"""The command of this interpreter's installation."""
-_SKOPEO: Final = "skopeo --insecure-policy"
-_COPY: Final = f"{_SKOPEO} copy -q --src-tls-verify=false"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one command runs: its own empty folder, the registry's ``host:port``, the local corpora."""
-
-    folder: Path
-    registry: str
-    local: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One way to do a scenario's work.
-
-    ``script`` writes what the commands need into the folder and returns them; ``program`` must be on PATH,
-    and ``command`` be known to this version of transship.
-    """
-
-    name: str
-    script: Callable[[Place], str]
-    program: str = ""
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """Work that is measured: transship first, then peers.
-
-    ``images`` counts the images of one round. ``counted`` asks for an untimed round against the registry
-    that logs. With ``again`` the sides run once untimed, and then in the same folder.
-    """
-
-    name: str
-    title: str
-    sides: tuple[Side, ...]
-    corpora: frozenset[Corpus]
-    images: int = 1
-    counted: bool = True
-    again: bool = False
-    max_rounds: int = 100
-    note: str = ""
+from benchmarks.bundles import bundles
+from benchmarks.scenario import COPY, SKOPEO, TRANSSHIP, Place, Scenario, Side, real_names, write_batch
+from benchmarks.sizes import Corpus, Sizes
 
 
 def scenarios(sizes: Sizes) -> Iterator[Scenario]:
@@ -67,22 +17,16 @@ def scenarios(sizes: Sizes) -> Iterator[Scenario]:
     yield _again(sizes.again)
     yield _real(sizes.real)
     yield from _archives()
+    yield from bundles(sizes.real)
     yield _there_and_back()
     yield _large()
     yield from _single_commands()
     yield from _recompressions()
 
 
-def _batch(place: Place, images: list[str], to: str, manifests: str = "oci") -> str:
-    batch = {
-        "version": 1,
-        "name": "bench",
-        "defaults": {"manifests": manifests, "to": [to]},
-        "images": [{"from": f"docker://{place.registry}/{name}"} for name in images],
-        "registries": {place.registry: {"tls-verify": False}},
-    }
-    (place.folder / "batch.json").write_text(json.dumps(batch))
-    return f"{TRANSSHIP} run batch.json --progress none"
+def _run(place: Place, images: list[str], to: str, manifests: str = "oci") -> str:
+    batch = write_batch(place.folder, place.registry, images, manifests=manifests, to=[to])
+    return f"{TRANSSHIP} run {batch} --progress none"
 
 
 def _tiny_names(count: int) -> list[str]:
@@ -91,13 +35,13 @@ def _tiny_names(count: int) -> list[str]:
 
 def _run_tiny(count: int) -> Side:
     return Side(
-        "transship run", lambda place: _batch(place, _tiny_names(count), "oci:out:{repository}:{tag}"), command="run"
+        "transship run", lambda place: _run(place, _tiny_names(count), "oci:out:{repository}:{tag}"), command="run"
     )
 
 
 def _tiny(count: int) -> Scenario:
     def skopeo(place: Place) -> str:
-        return "\n".join(f"{_COPY} docker://{place.registry}/{name} oci:out:{name}" for name in _tiny_names(count))
+        return "\n".join(f"{COPY} docker://{place.registry}/{name} oci:out:{name}" for name in _tiny_names(count))
 
     def crane(place: Place) -> str:
         names = " ".join(f"{place.registry}/{name}" for name in _tiny_names(count))
@@ -140,12 +84,12 @@ def _again(count: int) -> Scenario:
 
 def _real(count: int) -> Scenario:
     def transship(place: Place) -> str:
-        return _batch(place, [f"real/app{n}:v1" for n in range(count)], "dir:out/{name}-{tag}", "keep")
+        return _run(place, real_names(count), "dir:out/{name}-{tag}", "keep")
 
     def skopeo(place: Place) -> str:
         wanted = {place.registry: {"tls-verify": False, "images": {f"real/app{n}": ["v1"] for n in range(count)}}}
         (place.folder / "sync.yaml").write_text(json.dumps(wanted))
-        return f"mkdir out\n{_SKOPEO} sync --scoped --src yaml --dest dir sync.yaml out"
+        return f"mkdir out\n{SKOPEO} sync --scoped --src yaml --dest dir sync.yaml out"
 
     return Scenario(
         "real",
@@ -169,7 +113,7 @@ def _copy(source: str, destination: str, options: str = "") -> Side:
 def _skopeo_copy(source: str, destination: str, options: str = "") -> Side:
     def script(place: Place) -> str:
         there = source.format(registry=place.registry, local=place.local)
-        return f"{_COPY} {options} {there} {destination}"
+        return f"{COPY} {options} {there} {destination}"
 
     return Side("skopeo copy", script, "skopeo")
 
@@ -247,7 +191,7 @@ def _single_commands() -> Iterator[Scenario]:
 
     sides = (
         Side("transship inspect", inspect(f"{TRANSSHIP} inspect --tls-verify=false"), command="inspect"),
-        Side("skopeo inspect", inspect(f"{_SKOPEO} inspect --no-tags --tls-verify=false"), "skopeo"),
+        Side("skopeo inspect", inspect(f"{SKOPEO} inspect --no-tags --tls-verify=false"), "skopeo"),
     )
     yield Scenario("one-inspect", "Show what one image is", sides, frozenset({"tiny"}))
 

@@ -1,7 +1,10 @@
 """How much of everything a run of the benchmarks moves."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+Corpus: TypeAlias = Literal["tiny", "real", "large", "local", "bundle"]
+"""What is moved; a bundle is of the realistic images, and made after them."""
 
 
 @dataclass(frozen=True, slots=True)

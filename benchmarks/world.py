@@ -8,14 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from benchmarks import corpora
+from benchmarks.bundle_files import write_bundle
 from benchmarks.registry_files import place
-from benchmarks.sizes import Sizes
+from benchmarks.scenario import real_names
+from benchmarks.sizes import Corpus, Sizes
 from support.registry_server import RegistryServer, running
 
-Corpus: TypeAlias = Literal["tiny", "real", "large", "local"]
 _BATCH: Final = 250
 _PROCESSES: Final = 2
 
@@ -26,7 +27,9 @@ class World:
 
     quiet: RegistryServer
     logged: RegistryServer
+    data: Path
     local: Path
+    bundle: Path
     scratch: Path
 
 
@@ -50,14 +53,20 @@ def built(folder: Path, sizes: Sizes, wanted: set[Corpus], say: Callable[[str], 
         world = World(
             stack.enter_context(running(quiet)),
             stack.enter_context(running(logged, access_log=True)),
+            quiet / "data",
             local,
+            folder / "bundle",
             scratch,
         )
-        for name in sorted(wanted):
+        # A bundle is made of what is in the registry by then.
+        for name in sorted(wanted, key=lambda name: (name == "bundle", name)):
             done = folder / f"{name}.made"
             if not done.exists():
                 say(f"making corpus: {name}")
-                _make(name, quiet / "data", local, sizes)
+                if name == "bundle":
+                    write_bundle(world.bundle, world.quiet.name, real_names(sizes.real))
+                else:
+                    _make(name, world.data, local, sizes)
                 done.touch()
         yield world
 

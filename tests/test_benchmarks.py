@@ -80,6 +80,15 @@ def test_every_table_has_a_row_a_side(page: Path) -> None:
         assert f"\n| {fact} | " in text
 
 
+def test_images_are_pulled_from_a_served_bundle_and_from_a_registry(tmp_path: Path) -> None:
+    target = tmp_path / "page.md"
+    benchmarks("--quick", "--rounds", "1", "--only", "bundle-serve", "--write", target)
+    own, peer = scenario(target, "bundle-serve")["sides"]
+    assert (own["name"], peer["name"]) == ("transship serve, the bundle", "docker-registry")
+    assert own["disk"] > 10_000_000
+    assert own["disk"] == pytest.approx(peer["disk"], rel=0.01)
+
+
 def test_what_cannot_run_says_so_and_leaves_the_rest() -> None:
     script = (
         "import benchmarks; from benchmarks.rounds import missing; from benchmarks.scenarios import Side\n"
