@@ -7,7 +7,6 @@ top-level ``schemas``, as ``pipeline`` does.
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,13 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
-    from referencing import Resource
 
 if not __name__.startswith("transship."):
     raise ImportError("import transship.schemas, not schemas")
 
 _CUT: Final = 80
-_REFERENCE: Final = re.compile(r'"\$ref": "([a-z0-9-]+)\.schema\.json')
 _WORDS: Final = {
     "object": "an object",
     "array": "a list",
@@ -72,44 +69,43 @@ def place(path: tuple[str | int, ...]) -> str:
 @cache
 def _validator(name: str) -> Validator:
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
-    from referencing import Registry  # noqa: PLC0415
 
     # JSON Schema takes 1.0 for an integer; a size or a version of 1.0 is none.
     types = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     strict = cast(Any, validators).extend(Draft202012Validator, type_checker=types)
-    # All at once: what a registry retrieves by itself it reads and indexes again for each reference.
-    others: Registry[Any] = Registry()
-    found = [(f"{other}.schema.json", _resource(other)) for other in sorted(_referred(name) - {name})]
-    made: Validator = strict(_schema(name), registry=others.with_resources(found).crawl())
+    made: Validator = strict(_inlined(_schema(name), name))
     return made
 
 
-def _referred(name: str) -> set[str]:
-    """Return the schemas that ``name`` refers to, those that these refer to, and so on, and itself."""
-    found, waiting = set[str](), [name]
-    while waiting:
-        found.add(waiting[-1])
-        waiting += set(_REFERENCE.findall(_text(waiting.pop()))) - found
-    return found
+def _inlined(part: Any, name: str) -> Any:
+    """Return ``part`` of schema ``name`` with what it refers to in place of each reference; none leads in a circle.
+
+    jsonschema looks up a reference anew for each value, which is most of what a lock of a thousand images takes.
+    """
+    if isinstance(part, list):
+        return [_inlined(one, name) for one in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _inlined(value, name) for key, value in part.items() if key != "$ref"}
+    return {**own, **_referred(part["$ref"], name)} if "$ref" in part else own
 
 
+@cache
+def _referred(reference: str, name: str) -> Any:
+    file, _, steps = reference.partition("#")
+    name = file.removesuffix(".schema.json") or name
+    found = _schema(name)
+    for step in steps.split("/")[1:]:
+        found = found[step]
+    # Where a part names its dialect, jsonschema leaves our stricter validator for the plain one.
+    return _inlined({key: value for key, value in found.items() if key not in ("$schema", "$id")}, name)
+
+
+@cache
 def _schema(name: str) -> Any:
-    return json.loads(_text(name))
-
-
-def _text(name: str) -> str:
-    return resources.files(__name__).joinpath(f"{name}.schema.json").read_text("utf-8")
-
-
-def _resource(name: str) -> Resource[Any]:
-    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
-
-    contents = _schema(name)
-    # Where a referred schema names its dialect, jsonschema leaves our stricter validator for the plain one.
-    del contents["$schema"]
-    return DRAFT202012.create_resource(contents)
+    return json.loads(resources.files(__name__).joinpath(f"{name}.schema.json").read_text("utf-8"))
 
 
 def _explained(error: ValidationError, what: str) -> SchemaError:
