@@ -70,6 +70,7 @@ class WriteImage(_DeliveryStep):
         hanging: list[Json] = []
         trust: list[Json] = []
         with self.sink() as sink:
+            named = sources(self.workspace.plan, job) if isinstance(sink, BundleSink) else []
             for number, (member, made) in enumerate(zip(job.members, self.requires(), strict=True)):
                 place, image = Place(job.transport, member.name, sink.accepts), made.made()
                 found = made.hanging(place)
@@ -84,8 +85,8 @@ class WriteImage(_DeliveryStep):
                 total += write(store, image.root, sink, member.name, leave=leave, kept=image.kept, foreign=foreign)
                 trust.append(signatures.put(sink))
                 if isinstance(sink, BundleSink):
-                    source, lost = sources(self.workspace.plan, job)[number], signatures.fate.lost
-                    describe(sink, member, made, source=source, found=found, lost=lost)
+                    lost = signatures.fate.lost
+                    describe(sink, member, made, source=named[number], found=found, lost=lost)
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()
