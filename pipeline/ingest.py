@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO, Final, TypeAlias
 
 from transship.pipeline.digest import Hasher
-from transship.pipeline.disk import disk_error, write_all
+from transship.pipeline.disk import WriteBack, disk_error, write_all
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.pull import cut_short
@@ -20,8 +20,6 @@ OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
 OnBytes: TypeAlias = Callable[[int], None]
 
 _CHUNK: Final = 1 << 20
-_WRITE_BACK: Final = 8 << 20
-"""Bytes after which the disk is told to begin writing, so that the fsync at the end finds little left."""
 _TRIES_WITHOUT_PROGRESS: Final = 5
 
 
@@ -40,10 +38,9 @@ class Ingest:
         self._path = path
         self._open_at = open_at
         self._on_bytes = on_bytes
-        self._write_back = write_back
+        self._write_back = WriteBack(handle) if write_back else None
         self._hasher: Hasher = wanted.digest.hasher()
         self._offset = 0
-        self._begun = 0
 
     def run(self) -> bool:
         """Have the file hold the blob, verified; return whether bytes were read.
@@ -103,12 +100,8 @@ class Ingest:
             raise disk_error(self._path, error) from error
         self._hasher.update(data)
         self._offset += len(data)
-        fresh = self._offset - self._begun
-        if fresh >= _WRITE_BACK and self._write_back:
-            # Linux begins to write what is dirty there and waits for none of it; the pages stay until they are clean.
-            with suppress(OSError):
-                os.posix_fadvise(self._handle, self._begun, fresh, os.POSIX_FADV_DONTNEED)
-            self._begun = self._offset
+        if self._write_back:
+            self._write_back.reached(self._offset)
         self._on_bytes(len(data))
 
     def _verify(self) -> None:
@@ -130,11 +123,14 @@ class Ingest:
         while data := os.read(self._handle, _CHUNK):
             self._hasher.update(data)
             self._offset += len(data)
-        self._begun = self._offset
+        if self._write_back:
+            self._write_back.back_to(self._offset)
 
     def _restart(self) -> None:
         with suppress(OSError):
             os.ftruncate(self._handle, 0)
         os.lseek(self._handle, 0, os.SEEK_SET)
         self._hasher = self._wanted.digest.hasher()
-        self._offset = self._begun = 0
+        self._offset = 0
+        if self._write_back:
+            self._write_back.back_to(0)

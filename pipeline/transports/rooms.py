@@ -4,15 +4,11 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-from transship.pipeline.disk import at_disk
+from transship.pipeline.disk import WriteBack, at_disk
 from transship.pipeline.durable import claim, scratch_beside, sweep
 from transship.pipeline.transport import Make, WrongSizeError
 from transship.pipeline.transports.tar import BLOCK
-
-_WRITE_BACK: Final = 8 << 20
-"""Bytes after which the disk is told to begin writing, so that the fsync at the end finds little left."""
 
 
 class Rooms:
@@ -73,7 +69,8 @@ class _Member:
         self.left = size
         self._handle = handle
         self._path = path
-        self._offset = self._dirty = start
+        self._offset = start
+        self._write_back = WriteBack(handle, start)
 
     def write(self, data: bytes) -> None:
         if len(data) > self.left:
@@ -85,8 +82,4 @@ class _Member:
                 self._offset += done
                 rest = rest[done:]
         self.left -= len(data)
-        if self._offset - self._dirty >= _WRITE_BACK:
-            # Linux begins to write what is dirty there and waits for none of it; the pages stay until they are clean.
-            with suppress(OSError):
-                os.posix_fadvise(self._handle, self._dirty, self._offset - self._dirty, os.POSIX_FADV_DONTNEED)
-            self._dirty = self._offset
+        self._write_back.reached(self._offset)

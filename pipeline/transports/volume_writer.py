@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from transship.pipeline.compression.codecs import DEFAULT_LEVELS, Compression
-from transship.pipeline.disk import at_disk, remove_file, sync_directory, write_all
+from transship.pipeline.disk import WriteBack, at_disk, remove_file, sync_directory, write_all
 from transship.pipeline.durable import scratch_folder, write_durably
 from transship.pipeline.errors import ConflictError, UsageError
 from transship.pipeline.overlap import InOrder
@@ -20,7 +20,6 @@ from transship.pipeline.transports.volumes import MAX_VOLUMES, numbers, stem_of,
 
 FRAME: Final = 1 << 20
 """Bytes of tar in each frame: what a reader unpacks at once to read one of them. The bundle's bytes depend on it."""
-_WRITE_BACK: Final = 8 << 20
 
 
 class VolumeWriter:
@@ -35,7 +34,8 @@ class VolumeWriter:
         self._folder = path.parent
         self._handle = -1
         self._hasher = hashlib.sha256()
-        self._size = self._dirty = 0
+        self._size = 0
+        self._write_back = WriteBack(self._handle)
 
     def __enter__(self) -> Self:
         """Refuse to replace what is no bundle; remove what killed writers left.
@@ -57,7 +57,8 @@ class VolumeWriter:
             some = rest[: self._split - self._size] if self._split else rest
             with at_disk(self._path):
                 write_all(self._handle, some)
-                self._write_back(len(some))
+            self._size += len(some)
+            self._write_back.reached(self._size)
             self._hasher.update(some)
             rest = rest[len(some) :]
             if self._size == self._split:
@@ -104,15 +105,8 @@ class VolumeWriter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             self._handle = os.open(self._folder / self._name(), flags, 0o666)
         self._hasher = hashlib.sha256()
-        self._size = self._dirty = 0
-
-    def _write_back(self, count: int) -> None:
-        """Have the disk begin to write, so that the fsync at the end finds little left."""
-        self._size += count
-        if self._size - self._dirty >= _WRITE_BACK:
-            with suppress(OSError):
-                os.posix_fadvise(self._handle, self._dirty, self._size - self._dirty, os.POSIX_FADV_DONTNEED)
-            self._dirty = self._size
+        self._size = 0
+        self._write_back = WriteBack(self._handle)
 
     def _end(self) -> None:
         if self._handle < 0:
