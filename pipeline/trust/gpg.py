@@ -43,7 +43,8 @@ _REFUSED: Final = {
     "FAILURE": "gpg failed",
 }
 """Status lines of gpg that end all, whatever else it says; the first one of the table that is there is said."""
-_ONCE: Final = ("NEWSIG", "GOODSIG", "VALIDSIG", "PLAINTEXT")
+_BESIDE: Final = ("NEWSIG", "GOODSIG", "VALIDSIG")
+_ONCE: Final = (*_BESIDE, "PLAINTEXT")
 _NEVER_ONLINE: Final = ("--no-auto-key-retrieve", "--disable-dirmngr", "--no-auto-key-locate")
 
 
@@ -93,13 +94,30 @@ class Keyring:
             raise RefusedError(f"{what}: gpg takes another text for the signed one")
         return found
 
-    def _run(self, raw: bytes) -> tuple[bytes, list[list[str]]]:
+    def verify_beside(self, signature: bytes, signed: bytes, what: str = "signature") -> Verified:
+        """Return who signed ``signed`` by a signature that is kept apart; whether he may is not asked.
+
+        ``signature`` is one packet, as `openpgp.read_signatures` returns it; raises as `verify`.
+        """
+        _, status = self._run(signed, signature)
+        return _judged(signed, status, what, _BESIDE)
+
+    def _run(self, raw: bytes, beside: bytes = b"") -> tuple[bytes, list[list[str]]]:
+        """Return what gpg takes for the text of a message, and its status lines; ``beside`` is a signature of it."""
         home = ("--homedir", self._home, "--no-options", "--trust-model", "always") if self._home else ()
-        with tempfile.TemporaryFile() as message, tempfile.TemporaryFile() as status:
-            message.write(raw)
-            message.seek(0)
+        with (
+            tempfile.TemporaryFile() as message,
+            tempfile.TemporaryFile() as signature,
+            tempfile.TemporaryFile() as status,
+        ):
+            for file, content in ((message, raw), (signature, beside)):
+                file.write(content)
+                file.seek(0)
             fixed = ("--batch", "--no-tty", "--no-verbose", "--status-fd", str(status.fileno()), *_NEVER_ONLINE)
-            process = _start(("gpg", *home, *fixed, "--output", "-", "--verify"), message.fileno(), status.fileno())
+            # By its number: a name could be made to lead elsewhere.
+            named = ("--enable-special-filenames", "--verify", "--", f"-&{signature.fileno()}", "-")
+            words = ("gpg", *home, *fixed, *(named if beside else ("--output", "-", "--verify")))
+            process = _start(words, message.fileno(), (status.fileno(), signature.fileno()))
             late = threading.Timer(_SECONDS, process.kill)
             late.start()
             try:
@@ -164,10 +182,10 @@ def _imported(gpg: "gnupg.GPG", given: Sequence[bytes], what: str) -> tuple[str,
     return tuple(dict.fromkeys(found))
 
 
-def _start(words: Sequence[str], source: int, status: int) -> "subprocess.Popen[bytes]":
+def _start(words: Sequence[str], source: int, handles: Sequence[int]) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(  # noqa: S603
-            words, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=(status,)
+            words, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=handles
         )
     except OSError as error:
         raise _missing() from error
@@ -177,12 +195,12 @@ def _missing() -> UsageError:
     return UsageError("gpg cannot be run", advice="install GnuPG")
 
 
-def _judged(payload: bytes, status: list[list[str]], what: str) -> Verified:
+def _judged(payload: bytes, status: list[list[str]], what: str, once: Sequence[str] = _ONCE) -> Verified:
     said = [line[0] for line in status]
     why = next((reason for word, reason in _REFUSED.items() if word in said), "")
     if why:
         raise RefusedError(f"{what}: {why}{_by(status)}")
-    for word in _ONCE:
+    for word in once:
         if said.count(word) != 1:
             raise RefusedError(f"{what}: gpg says {word} {said.count(word)} times, expected once")
     # VALIDSIG fingerprint, date, time, expiry, version, reserved, key and hash algorithm, class, primary fingerprint.

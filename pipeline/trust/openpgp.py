@@ -1,9 +1,11 @@
-"""The shape of an OpenPGP message that is one signed text and nothing else; no cryptography. Source: RFC 9580.
+"""The shape of OpenPGP messages: one signed text and nothing else, or signatures alone. No cryptography.
 
 gpg passes over what follows the first message in a file. What another reader would take for the signed text must not
-be there, so a signature is looked through before gpg sees it.
+be there, so a signature is looked through before gpg sees it. Source: RFC 9580.
 """
 
+import base64
+import binascii
 import zlib
 from typing import Final, NamedTuple
 
@@ -17,6 +19,9 @@ _MAX_INSIDE: Final = 4 * MAX_PAYLOAD
 """Bytes of a compressed message, unpacked."""
 _ZIP, _ZLIB, _BZIP2 = 1, 2, 3
 _ONE_PASS_LENGTH: Final = 13
+_BEGIN, _END = b"-----BEGIN PGP SIGNATURE-----", b"-----END PGP SIGNATURE-----"
+_CHECKSUM: Final = 5
+"""Characters of the line that ends an armor, where one does. Nobody may refuse anything for it, says the source."""
 
 
 class Message(NamedTuple):
@@ -49,6 +54,32 @@ def read_message(raw: bytes, what: str) -> Message:
     if begin > len(literal):
         raise ContentError(f"{what}: its text is cut off")
     return Message(literal[begin:], key_id)
+
+
+def read_signatures(raw: bytes, what: str) -> tuple[bytes, ...]:
+    """Return the signatures of a file that lies beside what they are of, armored or not; each as a packet.
+
+    Raises:
+        ContentError: it holds anything else; ``what`` names it in messages.
+    """
+    found = _packets(raw if raw[:1] >= b"\x80" else _unarmored(raw, what), what)
+    if not found or any(tag != _SIGNATURE for tag, _ in found):
+        raise ContentError(f"{what}: holds something else than OpenPGP signatures")
+    # A packet of the newer form, whose length stands in four bytes, holds any body.
+    return tuple(bytes([0xC0 | _SIGNATURE, 0xFF]) + len(body).to_bytes(4) + body for _, body in found)
+
+
+def _unarmored(raw: bytes, what: str) -> bytes:
+    lines = [line.rstrip() for line in raw.strip().split(b"\n")]
+    if lines[0] == _BEGIN and lines[-1] == _END and b"" in lines:
+        body = lines[lines.index(b"") + 1 : -1]
+        if body and len(body[-1]) == _CHECKSUM and body[-1].startswith(b"="):
+            body.pop()
+        try:
+            return base64.b64decode(b"".join(body), validate=True)
+        except binascii.Error:
+            pass
+    raise ContentError(f"{what}: is no armored OpenPGP signature")
 
 
 def _packets(raw: bytes, what: str) -> list[tuple[int, bytes]]:

@@ -53,12 +53,17 @@ class SigstoreSigner:
 
         Raises as `sign`.
         """
-        key, _ = self._ready()
+        self._ready()
         if self._said.key:
-            return f"sigstoreSigned key {keys.fingerprint(key.public_key())}"
+            return f"sigstoreSigned key {self.fingerprint}"
         from transship.pipeline.trust.sigstore.services import subject  # noqa: PLC0415
 
         return f"sigstoreSigned certificate of {subject(self._said.token)} by {self._said.fulcio}"
+
+    @property
+    def fingerprint(self) -> str:
+        """That of its public key, as `keys.fingerprint`; raises as `sign`."""
+        return keys.fingerprint(self._ready()[0].public_key())
 
     def sign(self, manifest: Digest, name: str) -> SigstoreSignature:
         """Return a signature that says that the image ``name``, a full name with a tag or a digest, is ``manifest``.
@@ -80,6 +85,14 @@ class SigstoreSigner:
             signer = issued.certificate.encode() if issued else keys.public_pem(key.public_key())
             annotations[BUNDLE] = self._services.record(self._said.rekor, Recorded(signer, signature, payload))
         return SigstoreSignature(MEDIA_TYPE, payload, annotations)
+
+    def sign_bytes(self, message: bytes) -> bytes:
+        """Return the signature of ``message`` itself, as `keys.sign`; raises as `sign`."""
+        return keys.sign(self._ready()[0], message)
+
+    def has_signed(self, message: bytes, signature: bytes) -> bool:
+        """Say whether ``signature`` is one of ``message`` by this key; raises as `sign`."""
+        return keys.signed_by(self._ready()[0].public_key(), signature, message)
 
     def close(self) -> None:
         """Close connections; idempotent."""
