@@ -319,7 +319,7 @@ def test_the_commands_that_begin_so_are_listed(capsys):
     assert "bundle verify" in capsys.readouterr().out
     for words in (["bundle"], ["bundle", "make"]):
         assert main(words) == 2
-        assert "expected bundle and one of create, load, apply, verify, list, diff" in capsys.readouterr().err
+        assert "expected bundle and one of create, sign, load, apply, verify, list, diff" in capsys.readouterr().err
 
 
 def test_this_python_is_named_nowhere_in_it(whole):

@@ -55,7 +55,7 @@ def completed(world: Path, line: str, **more: str) -> set[str]:
     ("line", "offered"),
     [
         ("transship ", {*(name.partition(" ")[0] for name in COMMANDS), "help"}),
-        ("transship bundle ", {"create", "load", "apply", "verify", "list", "diff"}),
+        ("transship bundle ", {"create", "sign", "load", "apply", "verify", "list", "diff"}),
         ("transship list", {"list-tags"}),
         ("transship help sy", {"sync"}),
         ("transship copy --pres", {"--preserve-digests"}),

@@ -174,7 +174,7 @@ def test_the_page_of_trust(reader: Reader, tmp_path: Path, registry: RegistrySer
     (tmp_path / "policy.json").write_text(reader.placed(policy[1]))
     (tmp_path / "team.gpg").write_bytes(openpgp.file("good").read_bytes())
     (tmp_path / "secret.txt").write_text("of no use for a key without one\n")
-    (tmp_path / "out").mkdir()
+    reader.has_the_batch()
     (tmp_path / "config/containers/registries.d").mkdir(parents=True)
     (tmp_path / "config/containers/registries.d/stores.yaml").write_text(
         f"docker: {{'{registry.name}': {{lookaside: 'file://{tmp_path}/store'}}}}\n"
@@ -188,8 +188,10 @@ def test_the_page_of_trust(reader: Reader, tmp_path: Path, registry: RegistrySer
         path.write_text(reader.placed(shown[1]))
     lines = commands("docs/trust.md")
     said = [reader.types(line) for line in lines]
-    assert len(lines) == 9
+    assert len(lines) == 14
     assert said[-1].startswith(f"Signature verified using fingerprint {openpgp['good']}, digest sha256:")
     assert (tmp_path / "out/again/signature-1").exists()
     assert (tmp_path / "out/web/signature-1").exists()
     assert len(list((tmp_path / "store").rglob("signature-1"))) == 3
+    assert (tmp_path / "out/nightly.tar.sums.sig").exists()
+    assert (tmp_path / "out/nightly/index.json").exists()

@@ -18,6 +18,7 @@ from transship.pipeline.digest import Digest, check
 from transship.pipeline.errors import ContentError
 from transship.pipeline.manifest.referrer import beside
 from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, BundledBlob, BundleFile
+from transship.pipeline.transports.checksums import Checksums
 from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, MAX_INDEX, Root, blob_name
 from transship.pipeline.transports.medium import read_at
@@ -42,13 +43,15 @@ class Verdict:
         return not self.faults and not self.damaged
 
 
-def verify_bundle(path: Path) -> Verdict:
+def verify_bundle(path: Path, said: Checksums | None = None) -> Verdict:
     """Verify the bundle at ``path``, which may name its first volume.
+
+    ``said`` are its checksums where those were read already, as where somebody signed them: others may be there now.
 
     Raises:
         NotFoundError: there is none.
     """
-    files = Files(path)
+    files = Files(path, said)
     found = Verdict()
     try:
         stream = Stream(files)

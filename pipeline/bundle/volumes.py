@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from transship.pipeline.disk import disk_error
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
-from transship.pipeline.transports.checksums import Volume, read_checksums
+from transship.pipeline.transports.checksums import Checksums, Volume, read_checksums
 from transship.pipeline.transports.files import open_regular
 from transship.pipeline.transports.medium import InFile
 from transship.pipeline.transports.volumes import numbers, stem_of, volume, volumes
@@ -37,8 +37,12 @@ class Files:
     A medium without errors: what cannot be read is zeros.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Find them; raises `NotFoundError` where there is neither a file nor checksums."""
+    def __init__(self, path: Path, said: Checksums | None = None) -> None:
+        """Find them, by the checksums that were ``said`` already or else by those beside them.
+
+        Raises:
+            NotFoundError: there is neither a file nor checksums.
+        """
         self.faults: list[Fault] = []
         self.frames: list[Fault] = []
         """What could not be unpacked, which is news where all files are as they were."""
@@ -47,7 +51,7 @@ class Files:
         self._folder = path.parent
         stem = stem_of(path)
         try:
-            said = read_checksums(path)
+            said = said or read_checksums(path)
             self.volumes: Sequence[Volume] = said.volumes
             self.document = str(said.document)
             self._note_others(path, {one.name for one in said.volumes})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from transship.pipeline.cli import copy_arguments, query_arguments, sync_arguments
-from transship.pipeline.cli.flags import elsewhere, reaching
+from transship.pipeline.cli.flags import elsewhere, reaching, signed, signing
 
 _LEAST_VOLUME: Final = 1024
 
@@ -96,12 +96,23 @@ def _bundle_create(parser: argparse.ArgumentParser) -> None:
         default="",
         help="leave out what this older bundle brought, or the bundle of this older lock (default: nothing)",
     )
+    signing(parser, images=False)
     working(parser)
     parser.set_defaults(scheduler="")
 
 
-def _bundle_load(parser: argparse.ArgumentParser) -> None:
+def _bundle_sign(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
+    signing(parser, images=False)
+
+
+def _bundle_verify(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    signed(parser)
+
+
+def _bundle_load(parser: argparse.ArgumentParser) -> None:
+    _bundle_verify(parser)
     parser.add_argument(
         "--to",
         metavar="PLACE",
@@ -213,9 +224,10 @@ ADD: Final[Mapping[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": _run,
     "lock": _lock,
     "bundle create": _bundle_create,
+    "bundle sign": _bundle_sign,
     "bundle load": _bundle_load,
     "bundle apply": _bundle_apply,
-    "bundle verify": _bundle,
+    "bundle verify": _bundle_verify,
     "bundle list": _bundle_list,
     "bundle diff": _bundle_diff,
     "status": _status,

@@ -10,4 +10,4 @@ from transship.pipeline.transports.volumes import stem_of
 def perform(options: argparse.Namespace) -> int:
     """Load them; return 0 where every image is verified, 1 where the base is not there or something failed."""
     bases = [stem_of(Path(name).absolute()) for name in options.base]
-    return load(options, Loading(bundles_of(options), bases))
+    return load(options, Loading(bundles_of(options, bases), bases))

@@ -10,7 +10,8 @@ from transship.pipeline.batch.lock import find_lock
 from transship.pipeline.bundle.plan import bundle_batch, bundle_plan
 from transship.pipeline.bundle.since import base_of
 from transship.pipeline.cli.batches import locked
-from transship.pipeline.cli.run import Work, check_keys, name_of, read_file, stamped, work_on
+from transship.pipeline.cli.bundle_keys import sign, signing
+from transship.pipeline.cli.run import VERIFIED, Work, check_keys, name_of, read_file, stamped, work_on
 from transship.pipeline.cli.trust_options import guard_of
 from transship.pipeline.errors import Error, UsageError
 from transship.pipeline.planning import plan_batch
@@ -29,7 +30,7 @@ _SUFFIX = "-bundle"
 
 
 def perform(options: argparse.Namespace) -> int:
-    """Make the bundle, or go on with it; return 0 where it is verified, 1 where something failed."""
+    """Make the bundle, or go on with it, then sign it; return 0 where it is verified, 1 where something failed."""
     batch, output = Path(options.batch), Path(options.output).absolute()
     packing = Packing(options.split, output.name.endswith(".zst"))
     refuse_unfit(output, split=bool(packing.split))
@@ -39,12 +40,17 @@ def perform(options: argparse.Namespace) -> int:
     digest = hashlib.sha256(raw + wish.encode()).hexdigest()
     name = options.name or name_of(batch, raw) + _SUFFIX
     expand = partial(_expanded, output=output, packing=packing, base=base)
-    root = (Path(options.runs) / name).resolve()
-    code = work_on(options, Work(batch, digest, root, expand, partial(_prepared, output)))
-    if not code and not options.dry_run:
-        made = read_checksums(output)
-        total = sum(volume.size for volume in made.volumes)
-        print(f"{output}: {total} bytes in {len(made.volumes)} file{'s' if len(made.volumes) > 1 else ''}")
+    making = _Making(output)
+    work = Work(batch, digest, (Path(options.runs) / name).resolve(), expand, making.prepare)
+    if options.dry_run:
+        return work_on(options, work)
+    with signing(options) as signers:
+        code = work_on(options, work)
+        if not code:
+            made = read_checksums(output)
+            total = sum(volume.size for volume in made.volumes)
+            print(f"{output}: {total} bytes in {len(made.volumes)} file{'s' if len(made.volumes) > 1 else ''}")
+            sign(output, signers, verified=making.verifies)
     return code
 
 
@@ -60,11 +66,19 @@ def _expanded(
     return plan, guard
 
 
-def _prepared(output: Path, workspace: "Workspace") -> None:
-    """Let the bundle be written again where its files are gone, or others."""
-    if not _in_place(output):
-        for key in workspace.plan.deliveries:
-            workspace.forget(key)
+class _Making:
+    """What the run finds at ``output``; `verifies` says whether it is the one to read the bundle back."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self.verifies = False
+
+    def prepare(self, workspace: "Workspace") -> None:
+        """Let the bundle be written again where its files are gone, or others."""
+        if not _in_place(self._output):
+            for key in workspace.plan.deliveries:
+                workspace.forget(key)
+        self.verifies = not all(workspace.checkpoint(key, VERIFIED).exists() for key in workspace.plan.deliveries)
 
 
 def _in_place(output: Path) -> bool:

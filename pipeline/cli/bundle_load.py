@@ -13,7 +13,8 @@ from transship.pipeline.bundle.loading import load_batch, placing
 from transship.pipeline.bundle.opened import opened
 from transship.pipeline.bundle.receiver import needs, take
 from transship.pipeline.bundle.verify import refuse_damaged, verify_bundle
-from transship.pipeline.cli.run import Work, stamped, work_on
+from transship.pipeline.cli.bundle_keys import vouching
+from transship.pipeline.cli.run import VERIFIED, Work, stamped, work_on
 from transship.pipeline.cli.trust_options import guard_of
 from transship.pipeline.errors import ContentError, UsageError, shown
 from transship.pipeline.jobs import Plan
@@ -21,13 +22,12 @@ from transship.pipeline.planning import plan_batch
 from transship.pipeline.report import fold
 from transship.pipeline.transports import Pushing
 from transship.pipeline.transports.bundle_file import BundleFile
+from transship.pipeline.transports.checksums import Checksums
 from transship.pipeline.transports.volumes import stem_of
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.guard import Guard
     from transship.tasks.workspace import Workspace
-
-_DONE = "VerifyDigests"
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -59,10 +59,19 @@ class Loading(NamedTuple):
         return hasher.hexdigest()
 
 
-def bundles_of(options: argparse.Namespace) -> list[tuple[Path, BundleFile]]:
-    """Return what the bundles say, once all of each was read and is sound; raises `ContentError`."""
+def bundles_of(options: argparse.Namespace, bases: Sequence[Path] = ()) -> list[tuple[Path, BundleFile]]:
+    """Return what the bundles say, once all of each was read and is sound.
+
+    Of ``bases``, which are read by what these say of them, the signature alone is asked for, where one is wanted.
+
+    Raises:
+        RefusedError: one is not signed, and is to be.
+        ContentError: one is damaged.
+    """
     paths = [stem_of(Path(name).absolute()) for name in options.bundles]
-    return [(path, _verified(path)) for path in paths]
+    with vouching(options) as vouched:
+        said = {path: vouched(path) for path in (*paths, *bases)}
+    return [(path, _verified(path, said[path])) for path in paths]
 
 
 def load(options: argparse.Namespace, loading: Loading) -> int:
@@ -79,8 +88,8 @@ def load(options: argparse.Namespace, loading: Loading) -> int:
     return code
 
 
-def _verified(path: Path) -> BundleFile:
-    found = verify_bundle(path)
+def _verified(path: Path, said: Checksums | None) -> BundleFile:
+    found = verify_bundle(path, said)
     refuse_damaged(found, path)
     if found.said is None:
         raise ContentError(f"{path}: holds no bundle")
@@ -117,7 +126,7 @@ def _take_bases(to: str, loading: Loading, workspace: "Workspace") -> None:
 def _waiting(workspace: "Workspace") -> Iterator[str]:
     plan = workspace.plan
     for key, delivery in plan.deliveries.items():
-        if not workspace.checkpoint(key, _DONE).exists():
+        if not workspace.checkpoint(key, VERIFIED).exists():
             yield from (plan.images[member.image].source for member in delivery.members)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from transship.pipeline.bundle.verify import Verdict, verify_bundle
-from transship.pipeline.errors import LONGEST_LINE, shown
+from transship.pipeline.cli.bundle_keys import vouching
+from transship.pipeline.errors import LONGEST_LINE, ContentError, RefusedError, shown
 
 _SHOWN: Final = 50
 
@@ -14,10 +15,17 @@ _SHOWN: Final = 50
 def perform(options: argparse.Namespace) -> int:
     """Verify each; return 1 where something is wrong with one, else 0."""
     bad = 0
-    for name in options.bundles:
-        found = verify_bundle(Path(name))
-        _tell(name, found)
-        bad += not found.sound
+    with vouching(options) as vouched:
+        for name in options.bundles:
+            try:
+                said = vouched(Path(name))
+            except (RefusedError, ContentError) as error:
+                print(shown(f"transship: {error}", LONGEST_LINE), file=sys.stderr)
+                bad += 1
+                continue
+            found = verify_bundle(Path(name), said)
+            _tell(name, found)
+            bad += not found.sound
     return 1 if bad else 0
 
 

@@ -7,6 +7,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "copy and convert every image of a batch file; run again to resume",
     "lock": "write down what every tag of a batch file means now; say later what has changed",
     "bundle create": "pack all images of a batch file or lock into one file, the same bytes every time",
+    "bundle sign": "sign bundles, each verified before",
     "bundle load": "load all images of bundles to a registry, an OCI layout or an engine",
     "bundle apply": "load bundles made by --since on top of what was loaded before",
     "bundle verify": "verify every byte of a bundle, offline, and name what is damaged",
@@ -39,12 +40,13 @@ ABSENT: Final[Mapping[str, str]] = {
     "experimental-image-proxy": "it is an interface for one program, and may change with every version of skopeo",
 }
 """Commands of skopeo that transship has not, and why (docs/from-skopeo.md)."""
-GROUPS: Final[Mapping[str, str]] = {"bundle": "carry images in one file: create, load, apply, verify, list, diff"}
+GROUPS: Final[Mapping[str, str]] = {"bundle": "carry images in one file: create, sign, load, apply, verify, list, diff"}
 """First words of commands that have two, and what these do."""
 OWN: Final = frozenset(
     {
         *("run", "lock", "status", "verify", "report", "serve"),
-        *("bundle", "bundle create", "bundle load", "bundle apply", "bundle verify", "bundle list", "bundle diff"),
+        *("bundle", "bundle create", "bundle sign", "bundle load", "bundle apply"),
+        *("bundle verify", "bundle list", "bundle diff"),
     }
 )
 """Commands that skopeo does not have; there 2 is the exit code of wrong options."""

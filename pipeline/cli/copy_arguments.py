@@ -2,8 +2,7 @@
 
 import argparse
 
-from transship.pipeline.cli.flags import account, both_sides, elsewhere, flag, natural, reaching, retrying
-from transship.pipeline.cli.sync_arguments import signing
+from transship.pipeline.cli.flags import account, both_sides, elsewhere, flag, natural, reaching, retrying, signing
 
 
 def copy(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,14 @@ _AUTH_FILE: Final = (
 _CERTIFICATES: Final = (
     "folder of *.crt (authorities), *.cert and *.key (who we are) for TLS (default: those of certs.d)"
 )
+_SIGNING: Final = (
+    ("sign-by", "KEY", "sign with this key of GnuPG's, by its fingerprint"),
+    ("sign-by-sq-fingerprint", "KEY", "sign with this key of Sequoia's, by its fingerprint"),
+    ("sign-by-sigstore", "FILE", "sign as this sigstore signing parameter file says"),
+    ("sign-by-sigstore-private-key", "FILE", "sign with this key of generate-sigstore-key's"),
+    ("sign-passphrase-file", "FILE", "its first line is the passphrase of the key (default: ask the agent)"),
+)
+_IMAGES_ALONE: Final = ("sign-by-sq-fingerprint", "sign-by-sigstore")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -107,6 +115,22 @@ def elsewhere(parser: argparse.ArgumentParser, prefix: str = "") -> None:
         default="",
         help="oci: only: folder in which layouts share their blobs (default: the layout's own)",
     )
+
+
+def signing(parser: argparse.ArgumentParser, *, images: bool = True) -> None:
+    """Add how to sign what is written; without ``images`` only what can sign a file as it is."""
+    for name, metavar, text in _SIGNING:
+        if images or name not in _IMAGES_ALONE:
+            parser.add_argument(f"--{name}", metavar=metavar, default="", help=text)
+
+
+def signed(parser: argparse.ArgumentParser) -> None:
+    """Add by which keys bundles must be signed; `bundle_keys.vouching` reads it."""
+    for name, metavar, text in (
+        ("signed-by", "KEYRING", "refuse what none of these OpenPGP public keys has signed; may stand several times"),
+        ("key", "FILE", "refuse what this sigstore public key has not signed; may stand several times, one will do"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, action="append", default=[], help=text)
 
 
 def natural(text: str) -> int:

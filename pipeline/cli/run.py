@@ -37,6 +37,8 @@ _FILES_PER_BLOB: Final = 2
 _FILES_PER_IMAGE: Final = 3
 """Descriptors: of a process, of a large blob (connection and file), of an image (a folder or connection besides)."""
 _M_ARENA_MAX: Final = -8
+VERIFIED: Final = "VerifyDigests"
+"""The task whose checkpoint says that a delivery was read back."""
 Expand: TypeAlias = "Callable[[argparse.Namespace, Path, str], tuple[Plan, Guard]]"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

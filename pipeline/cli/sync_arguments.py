@@ -2,7 +2,7 @@
 
 import argparse
 
-from transship.pipeline.cli.flags import account, both_sides, flag, reaching, retrying
+from transship.pipeline.cli.flags import account, both_sides, flag, reaching, retrying, signing
 from transship.pipeline.errors import UsageError
 
 
@@ -59,18 +59,6 @@ def sync(parser: argparse.ArgumentParser) -> None:
         account(parser, prefix)
     retrying(parser)
     signing(parser)
-
-
-def signing(parser: argparse.ArgumentParser) -> None:
-    """Add how to sign what is written."""
-    for name, metavar, text in (
-        ("sign-by", "KEY", "sign with this key of GnuPG's, by its fingerprint"),
-        ("sign-by-sq-fingerprint", "KEY", "sign with this key of Sequoia's, by its fingerprint"),
-        ("sign-by-sigstore", "FILE", "sign as this sigstore signing parameter file says"),
-        ("sign-by-sigstore-private-key", "FILE", "sign with this key of generate-sigstore-key's"),
-        ("sign-passphrase-file", "FILE", "its first line is the passphrase of the key (default: ask the agent)"),
-    ):
-        parser.add_argument(f"--{name}", metavar=metavar, default="", help=text)
 
 
 def refuse_contradictions(options: argparse.Namespace) -> None:

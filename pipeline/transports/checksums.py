@@ -57,9 +57,7 @@ class Checksums(NamedTuple):
             found = cls(Digest.parse(document[1]), volumes)
             if found.raw() == raw:
                 return found
-        raise ContentError(
-            f"{shown(where, 400)}: no list of checksums of a bundle, or damaged", advice="bring it again"
-        )
+        raise ContentError(f"{where}: no list of checksums of a bundle, or damaged", advice="bring it again")
 
 
 def sums_of(path: Path) -> Path:
@@ -68,25 +66,46 @@ def sums_of(path: Path) -> Path:
     return stem.with_name(f"{stem.name}.sums")
 
 
+def signatures_of(path: Path) -> tuple[Path, ...]:
+    """Return where signatures of that list are, if it has any: OpenPGP's, sigstore's."""
+    sums = sums_of(path)
+    return tuple(sums.with_name(sums.name + end) for end in (".asc", ".sig"))
+
+
 def read_checksums(path: Path) -> Checksums:
-    """Return the list of the bundle at ``path``.
+    """Return the list of the bundle at ``path``; raises as `checksums_in` and `read_sums` do."""
+    return checksums_in(read_sums(path), path)
+
+
+def read_sums(path: Path) -> bytes:
+    """Return the bytes of the list of the bundle at ``path``.
 
     Raises:
         NotFoundError: there is none.
-        ContentError: it is damaged, or another bundle's: what it vouches for is not what would be read.
+        ContentError: it is longer than any is.
         TransportError: the disk refused.
     """
-    where, stem = sums_of(path), stem_of(path)
+    where = sums_of(path)
     try:
-        found = Checksums.parse(read_regular(where, MAX_SUMS), str(where))
-        names = [one.name for one in found.volumes]
-        if names not in ([stem.name], [volume(stem, number).name for number in range(1, len(names) + 1)]):
-            raise ContentError(
-                f"{shown(str(where), 400)}: names {shown(names[0])}, which is no file of {stem.name}",
-                advice="a bundle keeps the name under which it was made",
-            )
-        return found
+        return read_regular(where, MAX_SUMS)
     except NotFoundError as error:
         raise NotFoundError(
             f"{shown(str(where), 400)}: the checksums of the bundle are not there", advice="bring this file too"
         ) from error
+
+
+def checksums_in(raw: bytes, path: Path) -> Checksums:
+    """Return what the list ``raw`` says of the bundle at ``path``.
+
+    Raises:
+        ContentError: it is damaged, or another bundle's: what it vouches for is not what would be read.
+    """
+    where, stem = shown(str(sums_of(path)), 400), stem_of(path)
+    found = Checksums.parse(raw, where)
+    names = [one.name for one in found.volumes]
+    if names not in ([stem.name], [volume(stem, number).name for number in range(1, len(names) + 1)]):
+        raise ContentError(
+            f"{where}: names {shown(names[0])}, which is no file of {shown(stem.name)}",
+            advice="a bundle keeps the name under which it was made",
+        )
+    return found

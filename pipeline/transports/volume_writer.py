@@ -13,7 +13,7 @@ from transship.pipeline.disk import WriteBack, at_disk, remove_file, sync_direct
 from transship.pipeline.durable import scratch_folder, write_durably
 from transship.pipeline.errors import ConflictError, UsageError
 from transship.pipeline.overlap import InOrder
-from transship.pipeline.transports.checksums import Checksums, Volume, sums_of
+from transship.pipeline.transports.checksums import Checksums, Volume, signatures_of, sums_of
 from transship.pipeline.transports.frames import encode_table
 from transship.pipeline.transports.tar_writer import refuse_foreign
 from transship.pipeline.transports.volumes import MAX_VOLUMES, numbers, stem_of, volume
@@ -73,7 +73,9 @@ class VolumeWriter:
         self._end()
         found = document._replace(volumes=tuple(self._written))
         with at_disk(self._path):
-            remove_file(sums_of(self._path))
+            # Signatures first: beside other checksums they would be of something else.
+            for gone in (*signatures_of(self._path), sums_of(self._path)):
+                remove_file(gone)
             for one in self._written:
                 os.rename(self._folder / one.name, self._path.with_name(one.name))
             for number in numbers(self._path) if self._split else ():
