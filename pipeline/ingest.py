@@ -14,13 +14,13 @@ from transship.pipeline.disk import WriteBack, disk_error, write_all
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.pull import cut_short
-from transship.pipeline.transport import PROGRESS, RangeRefusedError
+from transship.pipeline.transport import RangeRefusedError
+from transship.pipeline.tries import Tries
 
 OpenAt: TypeAlias = Callable[[int], AbstractContextManager[BinaryIO]]
 OnBytes: TypeAlias = Callable[[int], None]
 
 _CHUNK: Final = 1 << 20
-_TRIES_WITHOUT_PROGRESS: Final = 5
 
 
 class Ingest:
@@ -64,24 +64,20 @@ class Ingest:
         return read
 
     def _complete(self) -> None:
-        failures, reached = 0, self._offset
+        tries = Tries(self._offset)
         while self._offset < self._wanted.size or self._wanted.size == 0:
             try:
                 self._pull()
                 break
             except RangeRefusedError:
                 # From byte 0 again and again would never end against a medium that also breaks off.
-                failures += 1
-                if failures >= _TRIES_WITHOUT_PROGRESS:
+                if tries.failed(self._offset):
                     raise
                 self._restart()
             except TransientError:
-                failures += 1
-                if self._offset >= reached + PROGRESS:
-                    failures, reached = 0, self._offset
-                if failures >= _TRIES_WITHOUT_PROGRESS:
+                if tries.failed(self._offset):
                     raise
-                time.sleep(0.05 * 2**failures if failures else 0.0)
+                time.sleep(tries.pause)
         self._verify()
 
     def _pull(self) -> None:

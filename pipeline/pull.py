@@ -13,9 +13,9 @@ from typing import BinaryIO, Final, Self
 from transship.pipeline.digest import Hasher
 from transship.pipeline.errors import ContentError, TransientError
 from transship.pipeline.manifest.descriptor import Descriptor
-from transship.pipeline.transport import PROGRESS, Source
+from transship.pipeline.transport import Source
+from transship.pipeline.tries import Tries
 
-_TRIES_WITHOUT_PROGRESS: Final = 5
 _UNNAMED: Final = "layer "
 
 
@@ -32,7 +32,8 @@ class Pull:
         self._hasher: Hasher | None = None if hashed else wanted.digest.hasher()
         self._opened = ExitStack()
         self._stream: BinaryIO | None = None
-        self._offset = self._reached = self._failures = 0
+        self._offset = 0
+        self._tries = Tries()
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, empty at the end.
@@ -65,12 +66,9 @@ class Pull:
                 return data
             except TransientError:
                 self._give_back()
-                self._failures += 1
-                if self._offset >= self._reached + PROGRESS:
-                    self._failures, self._reached = 0, self._offset
-                if self._failures >= _TRIES_WITHOUT_PROGRESS:
+                if self._tries.failed(self._offset):
                     raise
-                time.sleep(0.05 * 2**self._failures if self._failures else 0.0)
+                time.sleep(self._tries.pause)
 
     def _give_back(self) -> None:
         self._stream = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, TransportError
@@ -22,10 +22,6 @@ Write: TypeAlias = Callable[[bytes], object]
 """Takes the next bytes of a blob."""
 Make: TypeAlias = Callable[[Write], object]
 """Writes a whole blob by what it is given."""
-
-
-PROGRESS: Final = 64 << 10
-"""Bytes of a blob more than ever before that count as progress: who gets less by each try does not get there."""
 
 
 class RangeRefusedError(TransportError):

@@ -16,6 +16,7 @@ VAGUE = {"utils", "util", "helpers", "common", "manager", "base", "misc"}
 ORDER = (
     "trace",
     "errors",
+    "tries",
     "digest",
     "docker_name",
     "reference",

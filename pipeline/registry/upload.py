@@ -19,12 +19,12 @@ from transship.pipeline.registry.answer import Answer
 from transship.pipeline.registry.client import IDENTITY, RegistryClient, Request, pull_scope
 from transship.pipeline.registry.origin import Url
 from transship.pipeline.transport import StoredBlob
+from transship.pipeline.tries import Tries
 
 WHOLE: Final = 8 << 20
 """Bytes up to which a blob goes in one PUT: two requests instead of three, and little to send again."""
 PIECE: Final = 16 << 20
 """Bytes of a PATCH once the connection has broken: a proxy that collects bodies then passes on that much for good."""
-_TRIES_WITHOUT_PROGRESS: Final = 5
 _READ: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})", re.ASCII)
 _BYTES: Final = {**IDENTITY, "Content-Type": "application/octet-stream"}
@@ -51,7 +51,7 @@ class Upload:
         self._stopped = stopped
         self._scope = push_scope(repository)
         self._url: Url | None = None
-        self._offset = self._best = 0
+        self._offset = 0
         self._most = wanted.size
         self._least = 0
 
@@ -89,7 +89,8 @@ class Upload:
             raise
 
     def _persist(self, content: StoredBlob) -> None:
-        failures = 0
+        # A registry may keep no more of it than a byte, and still get there.
+        tries = Tries(progress=1)
         while True:
             try:
                 if self._advanced(content):
@@ -104,12 +105,10 @@ class Upload:
                     return
             except TransientError as error:
                 failure = error
-            failures = 0 if self._offset > self._best else failures + 1
-            self._best = max(self._best, self._offset)
-            if failures >= _TRIES_WITHOUT_PROGRESS:
+            if tries.failed(self._offset):
                 raise failure
-            if failures:
-                self._client.back_off(failures)
+            if tries.count:
+                self._client.back_off(tries.count)
 
     def _advanced(self, content: StoredBlob) -> bool:
         """Send one request's worth; return whether it was the last. Raises `TransientError` where its fate is open."""
