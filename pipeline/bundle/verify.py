@@ -198,12 +198,12 @@ class _Pass:
         besides = [blob.digest for blob in said.blobs if blob.digest not in reached]
         if besides and not bad and not self._found.damaged:
             self._faults.append(Fault(BUNDLE, f"{besides[0]} is of no image"))
-        if not bad and self._index != _index_of(said, trees):
+        if not bad and self._index != index_of(said, trees):
             self._wrong(INDEX, "not what the images make of it")
 
 
-def _index_of(said: BundleFile, trees: Trees) -> bytes:
-    """Return the index.json that follows from the images."""
+def index_of(said: BundleFile, trees: Trees) -> bytes:
+    """Return the index.json that follows from the images of a bundle."""
     return Entries.empty().add(_roots(said, trees)).raw("bundle")
 
 

@@ -191,6 +191,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--access-log", metavar="FILE", default="", help="append one JSON line for each request (default: none)"
     )
+    signed(parser)
 
 
 def _size(text: str) -> int:

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.transports.checksums import Checksums
 
@@ -78,3 +79,13 @@ def vouching(options: argparse.Namespace) -> Iterator[Vouched]:
             return said
 
         yield judge
+
+
+def signed_documents(options: argparse.Namespace, paths: Sequence[Path]) -> dict[Path, Digest] | None:
+    """Return the digest of the bundle.json that is signed of each bundle; None where none needs to be.
+
+    Who names one may name a link to it. Raises as `vouching`, and what that returns.
+    """
+    with vouching(options) as vouched:
+        found = {path: said for path in paths if (said := vouched(path.resolve())) is not None}
+    return {path: said.document for path, said in found.items()} or None

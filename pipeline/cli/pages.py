@@ -98,11 +98,14 @@ PAGES: Final[Mapping[str, Page]] = {
             "TLS and no login: do not open it to a network that you do not trust.",
             "Several are one registry. One name for two images is refused, but that a bundle on a base counts before "
             "its base; served without what its base brought it is refused too.",
+            "With --signed-by or --key only bundles are served, of which one of these keys has signed all names and "
+            "digests. Blobs are given out unread: who asks for one by its digest sees what he gets.",
         ),
         ((0, "ended by Ctrl-C or SIGTERM"), (1, "failed"), (2, "the options are wrong, or there is nothing to serve")),
         (
             ("give a layout to the pullers of this machine", "transship serve out/mirror --port 5000"),
             ("a bundle, and what came after it", "transship serve monday.tar tuesday.tar --port 5000"),
+            ("if the team has signed it", "transship serve nightly.tar --signed-by team.gpg --port 5000"),
         ),
     ),
     "copy": Page(

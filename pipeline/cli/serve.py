@@ -4,6 +4,7 @@ import argparse
 import signal
 from pathlib import Path
 
+from transship.pipeline.cli.bundle_keys import signed_documents
 from transship.pipeline.serve.run import serve
 
 
@@ -11,7 +12,8 @@ def perform(options: argparse.Namespace) -> int:
     """Serve until interrupted or terminated, both of which end it well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = Path(options.access_log) if options.access_log else None
-    serve([Path(path) for path in options.paths], options.port, options.address, log, _announce)
+    paths = [Path(path) for path in options.paths]
+    serve(paths, options.port, options.address, log, _announce, signed=signed_documents(options, paths))
     return 0
 
 

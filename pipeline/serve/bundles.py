@@ -1,14 +1,15 @@
 """Bundles among what is served: what one left out, for its base had brought it, another file must have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from transship.pipeline.digest import Digest
-from transship.pipeline.errors import UsageError, shown
+from transship.pipeline.digest import Digest, check
+from transship.pipeline.errors import ContentError, UsageError, shown
 from transship.pipeline.manifest.document import dump_lines
 from transship.pipeline.serve.contents import Contents
 from transship.pipeline.serve.files import Files
 from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, Base, BundleFile
+from transship.pipeline.transports.layout import INDEX, blob_name
 
 
 class About(NamedTuple):
@@ -24,15 +25,19 @@ class About(NamedTuple):
         return self.base.digest if self.base else None, self.known
 
 
-def about(files: Files, where: str) -> About | None:
-    """Return what a layout says of itself as a bundle, None where it is none.
+def about(files: Files, where: str, index: bytes, signed: Digest | None = None) -> About | None:
+    """Return what a layout with ``index`` for its index.json says of itself as a bundle, None where it is none.
+
+    ``signed`` is the digest of the bundle.json that somebody has signed, where that was asked for.
 
     Raises:
-        ContentError: its bundle.json is malformed, or the archive not as long as that says.
+        ContentError: its bundle.json is malformed, or the archive not as long as that says; or not what was signed.
         TransportError: it cannot be read.
     """
     extent = files.find(BUNDLE)
     raw = extent.read(MAX_BUNDLE) if extent else b""
+    if signed is not None:
+        _refuse_unsigned(files, where, {INDEX: index, BUNDLE: raw}, signed)
     if b'"bundle"' not in raw:
         # A layout may have a file of this name that has nothing to do with this.
         return None
@@ -41,6 +46,31 @@ def about(files: Files, where: str) -> About | None:
     # A base is named by its bundle.json or its lock.
     known = {Digest.of(raw), *([Digest.of(dump_lines(said.lock))] if said.lock else [])}
     return About(where, frozenset(known), said.base)
+
+
+def _refuse_unsigned(files: Files, where: str, found: Mapping[str, bytes], signed: Digest) -> None:
+    """Raise `ContentError` where names would be served that do not follow from the bundle.json that was ``signed``.
+
+    Manifests and blobs go by their digests: who asks for one sees what he gets.
+    """
+    from transship.pipeline.bundle.trees import Trees  # noqa: PLC0415 - few ask for signatures
+    from transship.pipeline.bundle.verify import index_of  # noqa: PLC0415
+
+    if Digest.of(found[BUNDLE]) != signed:
+        raise ContentError(f"{where} {BUNDLE}: not the one that its signed checksums name", advice="do not use it")
+
+    def read(digest: Digest, size: int) -> bytes:
+        extent = files.find(blob_name(digest))
+        raw = extent.read(size) if extent else b""
+        check(raw, digest, f"{where} manifest {digest}")
+        return raw
+
+    said = BundleFile.read(found[BUNDLE], where)
+    trees = Trees(said, read)
+    if found[INDEX] != index_of(said, trees) or any(trees.view(image.digest) is None for image in said.images):
+        raise ContentError(
+            f"{where}: its {INDEX} or a manifest is not what was signed", advice="transship bundle verify says more"
+        )
 
 
 def refuse_half(contents: Contents, bundles: Sequence[About]) -> None:

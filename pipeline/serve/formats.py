@@ -1,7 +1,7 @@
 """The formats on disk as `Contents`: OCI layout, ``dir:`` and docker-archive, in a folder or a tar."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -48,8 +48,10 @@ CONTAINERD_NAME: Final = "io.containerd.image.name"
 _PACKED: Final = {Compression.GZIP: DOCKER_LAYER_GZIP, Compression.ZSTD: DOCKER_LAYER_ZSTD}
 
 
-def open_contents(paths: Sequence[Path]) -> Contents:
+def open_contents(paths: Sequence[Path], signed: Mapping[Path, Digest] | None = None) -> Contents:
     """Return what lies at ``paths``, whatever the formats.
+
+    ``signed`` has for each the digest of the bundle.json that somebody has signed; None where that is no matter.
 
     Raises:
         UsageError: one is of none of the formats, or not there; a bundle without its base; two have one name for
@@ -60,25 +62,27 @@ def open_contents(paths: Sequence[Path]) -> Contents:
     with ExitStack() as opened:
         # One that is named twice is one.
         once = {path.resolve(): path for path in reversed(paths)}
-        parts = [_opened(path, opened) for path in reversed(once.values())]
+        parts = [_opened(path, opened, signed) for path in reversed(once.values())]
         contents = Contents(parts)
         refuse_half(contents, [part.about for part in parts if isinstance(part, Layout) and part.about])
         opened.pop_all()
     return contents
 
 
-def _opened(path: Path, opened: ExitStack) -> Part:
+def _opened(path: Path, opened: ExitStack, signed: Mapping[Path, Digest] | None) -> Part:
     if not path.exists() and not volumes(path):
         raise UsageError(f"{path}: no such file or folder")
     files: Files = Folder(path) if path.is_dir() else Tar(path)
     opened.callback(files.close)
-    return _known(files, path)
+    return _known(files, path, signed[path] if signed is not None else None)
 
 
-def _known(files: Files, path: Path) -> Part:
+def _known(files: Files, path: Path, signed: Digest | None) -> Part:
     own = naming.repository_of(path)
     if files.find(INDEX):
-        return Layout(files, own, str(path))
+        return Layout(files, own, str(path), signed)
+    if signed is not None:
+        raise ContentError(f"{path}: holds no bundle, and one was signed")
     if files.find(MANIFEST):
         return (Directory if path.is_dir() else DockerArchive)(files, own, str(path))
     for name in (INDEX, MANIFEST):
@@ -92,13 +96,15 @@ def _known(files: Files, path: Path) -> Part:
 class Layout:
     """An OCI image layout. Source: OCI image-spec image-layout.md."""
 
-    def __init__(self, files: Files, own: str, where: str) -> None:
+    def __init__(self, files: Files, own: str, where: str, signed: Digest | None = None) -> None:
+        """Read its documents; as `about` where a bundle is to be what was ``signed``, and raises as that does."""
         self._files = files
         if files.find(MARKER):
             check_marker(read(files, MARKER, MAX_MARKER, where), where)
-        entries = parse_index(read(files, INDEX, MAX_INDEX, where), where).manifests
+        raw = read(files, INDEX, MAX_INDEX, where)
+        entries = parse_index(raw, where).manifests
         images = [(_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS]
-        self.about = about(files, where)
+        self.about = about(files, where, raw, signed)
         self.group = Group(where, own, images, *(self.about.ties if self.about else ()))
         # Those in its index are read when first asked for: a layout of thousands would take long to begin with.
         self._referrers = LayoutReferrers(entries, self._read)
