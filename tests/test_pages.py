@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from support.corpus import base_layers, multi_platform, pack, push, sample
 from support.engines import Docker, Podman
 from support.fixtures import PASSWORD, USER
 from support.keys import Keys
-from support.registry_server import RegistryServer
+from support.registry_server import RegistryServer, free_port
 
 ROOT = Path(__file__).parent.parent
 BATCH = re.search(r"<!-- batch.yaml -->\n```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -46,6 +47,7 @@ class Reader:
     def __init__(self, folder: Path, hosts: dict[str, str], environ: dict[str, str]) -> None:
         self._folder = folder
         self._hosts = hosts
+        self._running: list[subprocess.Popen[str]] = []
         programs = folder / "bin"
         programs.mkdir()
         program = programs / "transship"
@@ -70,7 +72,9 @@ class Reader:
         return text
 
     def types(self, line: str) -> str:
-        """Run a line; return what it printed."""
+        """Run a line; return what it printed. What stays in the background has said that it is there."""
+        if line.endswith("&"):
+            return self._started(line.removesuffix("&"))
         done = subprocess.run(
             ["bash", "-euc", self.placed(line)],
             cwd=self._folder,
@@ -82,6 +86,19 @@ class Reader:
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def _started(self, line: str) -> str:
+        words = ["bash", "-euc", f"exec {self.placed(line)}"]
+        process = subprocess.Popen(words, cwd=self._folder, env=self._environ, stdout=subprocess.PIPE, text=True)
+        self._running.append(process)
+        assert process.stdout
+        return process.stdout.readline()
+
+    def leaves(self) -> None:
+        """End what is in the background."""
+        for process in self._running:
+            process.kill()
+            process.communicate()
 
     def knows(self, **environ: str) -> None:
         """Set variables for the lines that follow."""
@@ -109,7 +126,7 @@ def registry(open_registry: RegistryServer) -> RegistryServer:
 @pytest.fixture
 def reader(
     tmp_path: Path, registry: RegistryServer, guarded_registry: RegistryServer, docker: Docker, podman: Podman
-) -> Reader:
+) -> Iterator[Reader]:
     hosts = {
         "registry.example": registry.name,
         "mirror.example": f"{registry.name}/mirror",
@@ -117,7 +134,9 @@ def reader(
         "other.example": guarded_registry.name,
         "containers-storage:": f"containers-storage:{podman.store}",
     }
-    return Reader(tmp_path, hosts, {"DOCKER_HOST": docker.host})
+    found = Reader(tmp_path, hosts, {"DOCKER_HOST": docker.host})
+    yield found
+    found.leaves()
 
 
 def test_the_readme(reader: Reader, tmp_path: Path) -> None:
@@ -157,6 +176,34 @@ def test_the_page_of_referrers(reader: Reader, tmp_path: Path) -> None:
     for line in commands("docs/referrers.md"):
         reader.types(line)
     assert "team/app:v1" in (tmp_path / "out/mirror/index.json").read_text()
+
+
+def test_the_page_of_sites_without_internet(
+    reader: Reader, tmp_path: Path, openpgp: Keys, registry: RegistryServer
+) -> None:
+    reader.has_the_batch()
+    (tmp_path / "usb").mkdir()
+    (tmp_path / "team.gpg").write_bytes(openpgp.file("good").read_bytes())
+    reader.knows(KEY=openpgp["good"], GNUPGHOME=str(openpgp.home))
+    port, said = str(free_port()), {}
+    for line in commands("docs/air-gap.md"):
+        if "--check" in line:
+            # What a week brings.
+            push(registry.name, sample("team/web", "v1.1", [pack({"etc/week": b"second"})], "week 2"))
+        said[line] = reader.types(line.replace("5000", port))
+    assert len(said) == 16
+    raw = [
+        reader.types(f"transship inspect --raw docker://{host}.example/team/web:v1.1")
+        for host in ("registry", "mirror")
+    ]
+    assert json.loads(raw[0])["layers"][-1]["digest"] == json.loads(raw[1])["layers"][-1]["digest"]
+    assert (tmp_path / "usb/week1.tar.001").exists()
+    changed = [out for line, out in said.items() if "--check" in line or "bundle diff" in line]
+    assert len(changed) == 2
+    assert all("team/web:v1.1" in out for out in changed)
+    loaded = [out for line, out in said.items() if "--to docker://" in line]
+    assert len(loaded) == 2
+    assert all(reader.placed("docker://mirror.example/team/app:v1") in out for out in loaded)
 
 
 def test_the_page_of_encrypted_layers(reader: Reader) -> None:
