@@ -21,9 +21,10 @@ class ImageJob:
 
     With ``sparse`` the index of a list of platforms keeps its bytes, and names those that are not there.
     ``policy`` tells that a policy that asks something of it has changed. ``signatures`` are read unless all
-    destinations do without. ``pinned`` is the digest that a lock says it has, empty without a lock; what it says
-    that hangs on it is ``hanging``. For an image of a bundle on a base, ``base`` has the bundles that what is left out
-    is read from; what none of them has must be at the destinations. None where there is no word of a base.
+    destinations do without. ``pinned`` is the digest that a lock, or a bundle that was verified, says it has, empty
+    without one; what that says hangs on it is ``hanging``. For an image of a bundle on a base, ``base`` has the bundles
+    that what is left out is read from; what none of them has must be at the destinations. None where there is no word
+    of a base.
     """
 
     source: str
@@ -52,8 +53,10 @@ class ImageJob:
         return str(found._replace(tag="", digest=Digest.parse(self.pinned)))
 
     def refuse_other(self, found: Digest) -> None:
-        """Raise `ContentError` where the source names another image than the lock says."""
+        """Raise `ContentError` where the source names another image than the lock says, or its bundle.json said."""
         if self.pinned and str(found) != self.pinned:
+            if self.source.startswith("bundle:"):
+                raise ContentError(f"{self.source}: is {found}, and was verified as {self.pinned}", advice="run again")
             raise ContentError(
                 f"{self.source}: is {found}, and the lock says {self.pinned}",
                 advice="bring that back, or make the lock again",

@@ -11,6 +11,7 @@ from support.bundles import IMAGES, create, write_batch
 from support.command import command
 from support.images import ImageBytes, make_image
 from support.registry_server import RegistryServer, running
+from transship.pipeline.cli import bundle_load
 from transship.pipeline.cli.main import main
 from transship.pipeline.transports.tar import Archive
 
@@ -61,6 +62,24 @@ def test_of_a_damaged_bundle_nothing_is_loaded(bundle, tmp_path):
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_loaded_is_what_was_verified_and_not_what_lies_there_a_moment_later(tmp_path, monkeypatch, capsys):
+    for name, image in (("first", IMAGES["team/app:v1"]), ("second", make_image("another", docker=False))):
+        (tmp_path / name).mkdir()
+        create(write_batch(tmp_path / name, {"team/app:v1": image}), tmp_path / name / "b.tar")
+    real = bundle_load.verify_bundle
+
+    def verified(path, said=None):
+        found = real(path, said)
+        (tmp_path / "second" / "b.tar").rename(path)
+        return found
+
+    monkeypatch.setattr(bundle_load, "verify_bundle", verified)
+    monkeypatch.chdir(tmp_path)
+    assert main(["bundle", "load", "first/b.tar", "--to", "oci:out", "--progress", "none"]) == 1
+    assert f", and was verified as {IMAGES['team/app:v1'].digest}" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "index.json").exists()
 
 
 @pytest.mark.parametrize(

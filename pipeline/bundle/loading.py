@@ -8,11 +8,13 @@ from typing import Final, TypeAlias
 
 from transship.pipeline.batch import Batch, Destination, Job, RegistrySettings, Wish
 from transship.pipeline.batch.model import Platforms, Target
+from transship.pipeline.batch.resolved import Resolved
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.reference import DaemonReference, PathReference, StorageReference, parse_reference
+from transship.pipeline.referrers import Found
 from transship.pipeline.transports.bundle_file import BundleFile
 
 _TARGETS: Final = "docker://registry/prefix, oci:DIR, docker-daemon: or containers-storage:"
@@ -56,7 +58,12 @@ def load_batch(
             platforms, sparse = wishes.get(image.name, ("all", False))
             explicit, hanging = sparse, bool(image.referrers)
             goes = (Destination(destination),)
-            jobs.append(Job(source, platforms, explicit, Wish(), goes, referrers=hanging, sparse=sparse, base=base))
+            # What was verified, and may have been signed: the file could be another one by the time it is read again.
+            known = Resolved(
+                image.digest, image.media_type, image.size, {}, {}, Found(image.referrers) if hanging else None
+            )
+            job = Job(source, platforms, explicit, Wish(), goes, hanging, sparse, resolved=known, base=base)
+            jobs.append(job)
     places = [goes.reference for job in jobs for goes in job.destinations]
     hosts = {place.registry for place in places if isinstance(place, DockerReference)}
     return Batch(name, tuple(jobs), dict.fromkeys(hosts, settings))
