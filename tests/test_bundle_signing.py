@@ -113,6 +113,20 @@ def test_a_key_that_is_not_valid_any_more_signs_nothing(place: Path, openpgp: Ke
     assert f"its key {'has expired' if name == 'expired' else 'is revoked'}" in why
 
 
+def test_a_subkey_signs_for_its_key(place: Path, openpgp: Keys) -> None:
+    loopback = ("--pinentry-mode", "loopback", "--passphrase", "")
+    openpgp.gpg(*loopback, "--quick-add-key", openpgp["grown"], "ed25519", "sign", "never")
+    (place / "with.gpg").write_bytes(openpgp.gpg("--export", openpgp["grown"]))
+    by = sign(place, "--sign-by", openpgp["grown"])
+    assert openpgp["grown"] not in by
+    assert gpg_accepts(place, "with.gpg")
+    state = (place / "b.tar.sums.asc").stat()
+    assert sign(place, "--sign-by", openpgp["grown"]) == by
+    assert (place / "b.tar.sums.asc").stat() == state
+    said = done(place, "bundle", "verify", "b.tar", "--signed-by", "with.gpg")
+    assert f"signed by OpenPGP key {openpgp['grown']}" in said
+
+
 @pytest.mark.parametrize("file", ["b.tar.sums", "b.tar.sums.asc", "b.tar.sums.sig", "b.tar.001", "b.tar.002"])
 def test_one_flipped_bit_is_refused_wherever_it_is(place: Path, openpgp: Keys, file: str) -> None:
     sign(place, "--sign-by", openpgp["good"])
@@ -248,6 +262,12 @@ def test_a_key_under_a_passphrase_signs_and_the_passphrase_is_nowhere(place: Pat
 def test_to_sign_with_no_key_and_to_be_signed_by_none_are_errors(place: Path) -> None:
     assert "no key to sign with" in refused(place, "bundle", "sign", "b.tar", code=2)
     (place / "empty").write_bytes(b"")
+    # Of several each is judged, and all that is not signed is named.
+    done(place, "bundle", "create", "week.json", "-o", "more.tar", *SIGSTORE)
+    ran = command(place, "bundle", "verify", "b.tar", "more.tar", "--key", "my.pub")
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("more.tar: ")
+    assert "transship: b.tar: not signed by a key that is accepted" in ran.stderr
     for options, why in (
         (("--key", "none.pub"), "none.pub: cannot be read"),
         (("--key", "my.private"), "expected a public key"),

@@ -25,6 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, openpgp: Keys) -> Path:
     folder = tmp_path_factory.mktemp("made")
     make_signable(folder, openpgp)
     create(folder / "week.json", folder / "one.tar")
+    create(folder / "week.json", folder / "packed.tar.zst", "--split", "10K")
     return folder
 
 
@@ -44,7 +45,8 @@ def test_what_is_signed_is_served_and_what_is_not_is_refused(place: Path, openpg
     # Through a link to its first volume too: what counts is the file that this leads to.
     (place / "elsewhere").mkdir()
     (place / "elsewhere" / "any").symlink_to(place / "b.tar.001")
-    for name in ("b.tar", "elsewhere/any"):
+    assert command(place, "bundle", "sign", "packed.tar.zst", "--sign-by", openpgp["good"]).returncode == 0
+    for name, path in (("b.tar", "b.tar"), ("elsewhere/any", "b.tar.001"), ("packed.tar.zst", "packed.tar.zst")):
         server = begin(place, "serve", name, "--signed-by", "good.gpg")
         assert server.stdout is not None
         line = server.stdout.readline()
@@ -54,7 +56,7 @@ def test_what_is_signed_is_served_and_what_is_not_is_refused(place: Path, openpg
         server.send_signal(signal.SIGTERM)
         _, said = server.communicate(timeout=60)
         assert server.returncode == 0
-        assert f"b.tar{'' if name == 'b.tar' else '.001'}: signed by OpenPGP key {openpgp['good']}" in said
+        assert f"/{path}: signed by OpenPGP key {openpgp['good']}" in said
 
 
 def test_what_is_no_bundle_is_not_signed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,10 @@ def test_a_key_that_is_not_there_or_stays_locked_is_one_line(site: Site) -> None
     site.keys.end_agent()
     said = site.refused(*locked, "--sign-passphrase-file", "wrong", "dir:one", "dir:signed")
     assert "signing with key" in said
+    assert "or a wrong passphrase" in said
+    (site.folder / "wrong").write_bytes(f"{PASSPHRASE}\r\n".encode())
+    said = site.refused(*locked, "--sign-passphrase-file", "wrong", "dir:one", "dir:signed")
+    assert "has a character that gpg takes in none; a line that ends with \\r has one" in said
     assert "cannot be read" in site.refused(*locked, "--sign-passphrase-file", "none", "dir:one", "dir:signed")
     assert not (site.folder / "signed").exists()
     site.done(*locked, "--sign-passphrase-file", "right", "dir:one", "dir:signed")

@@ -126,11 +126,11 @@ def signing(parser: argparse.ArgumentParser, *, images: bool = True) -> None:
 
 def signed(parser: argparse.ArgumentParser) -> None:
     """Add by which keys bundles must be signed; `bundle_keys.vouching` reads it."""
-    for name, metavar, text in (
-        ("signed-by", "KEYRING", "refuse what none of these OpenPGP public keys has signed; may stand several times"),
-        ("key", "FILE", "refuse what this sigstore public key has not signed; may stand several times, one will do"),
+    for name, text in (
+        ("signed-by", "refuse what none of the OpenPGP public keys in this file has signed; may stand several times"),
+        ("key", "refuse what this sigstore public key has not signed; may stand several times, one will do"),
     ):
-        parser.add_argument(f"--{name}", metavar=metavar, action="append", default=[], help=text)
+        parser.add_argument(f"--{name}", metavar="FILE", action="append", default=[], help=text)
 
 
 def natural(text: str) -> int:

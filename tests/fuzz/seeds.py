@@ -1,5 +1,6 @@
 """Sound inputs of each target, to be mutated."""
 
+import base64
 import functools
 import gzip
 import io
@@ -53,6 +54,13 @@ _LOCK = {
         },
     }],
 }  # fmt: skip
+_SIGNATURE = b"\xc2\x07" + b"\x04\x00\x16\x0a\x00\x00\x00" + b"\x88\x03\x04\x00\x16"
+"""Two packets of signatures, one of each form of header."""
+_ARMORED = (
+    b"-----BEGIN PGP SIGNATURE-----\nComment: x\n\n"
+    + base64.encodebytes(_SIGNATURE)
+    + b"=abcd\n-----END PGP SIGNATURE-----\n"
+)
 _CHALLENGE = b'Bearer realm="https://a/token?x=\\"y\\"",service="a, b",scope="r:a:pull", Basic realm=x, Foo a=='
 
 
@@ -94,6 +102,7 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "oci_archive": archives,
         "bundle_json": (_BUNDLE,),
         "checksums": (f"# transship bundle, version 1\n# bundle.json {_CONFIG['digest']}\n{_SUM}".encode(),),
+        "signatures": (_SIGNATURE * 2, _ARMORED),
         "frames": (framed,),
         "layers": (gzip.compress(b"some text " * 99), pyzstd.compress(b"some text " * 99)),
         "checkpoint": (json.dumps(_CHECKPOINT).encode(),),

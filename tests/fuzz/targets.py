@@ -43,6 +43,7 @@ from transship.pipeline.transports.frames import Frames, seek_table
 from transship.pipeline.transports.medium import FileMedium, read_at
 from transship.pipeline.transports.oci_archive import OciArchiveSource
 from transship.pipeline.transports.tar import Archive
+from transship.pipeline.trust.openpgp import read_signatures
 from transship.tasks.checkpoint import CheckpointTarget
 
 _BASE: Final = Url.parse("http://registry.example/v2/app/")
@@ -192,6 +193,12 @@ def checksums(data: bytes) -> None:
         assert Checksums.parse(data, "here").raw() == data
 
 
+def signatures(data: bytes) -> None:
+    with suppress(Error):
+        found = read_signatures(data, "here")
+        assert read_signatures(b"".join(found), "again") == found
+
+
 def frames(data: bytes) -> None:
     with suppress(Error), closing(FileMedium(_stream(data), "here")) as medium:
         table = seek_table(medium, "here")
@@ -268,7 +275,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         manifest, index, config, challenges, link, location, content_range, retry_after, tags, token, error_body,
-        response, tar, docker_archive, oci_archive, bundle_json, checksums, frames,
-        layers, checkpoint, plan, batch, source_file, auth_file, reference,
+        response, tar, docker_archive, oci_archive, bundle_json, checksums, signatures,
+        frames, layers, checkpoint, plan, batch, source_file, auth_file, reference,
     )
 }  # fmt: skip
