@@ -1,6 +1,7 @@
 """Bundles at size, out of a real registry: the same bytes whoever makes them, on how much disk, and who reads them."""
 
 import hashlib
+import json
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,11 +22,12 @@ from support.acceptance import PATIENCE, check_oci, document, skopeo
 from support.bundle_corpus import FULL, a_week_later, blobs_of, bundle_corpus, name_of
 from support.bundle_places import Laid, Place, flipped, places_in_frames, places_in_tar
 from support.bundle_world import FORMS, World, bundle_world, create, digests, done, files_of, sums, volumes_of
-from support.command import ARGUMENTS, begin, environment, killed
+from support.command import ARGUMENTS, begin, command, environment, killed
 from support.corpus import Sample, push, sha256
 from support.disk_peak import allocated
 from support.engines import Docker, Podman, timed, tool
 from support.images import OCI_INDEX, OCI_MANIFEST
+from support.registry_server import running
 from transship.pipeline.bundle.verify import verify_bundle
 from transship.pipeline.cli.main import main
 
@@ -210,15 +213,79 @@ def test_a_flipped_bit_in_the_checksums_is_found_and_refused(
             check_refused(bundle, name, tmp_path, capsys)
 
 
-@pytest.mark.parametrize("base", ["batch.lock.json", "b.tar/b.tar"])
-def test_on_a_base_it_is_as_large_as_what_is_new(world: World, base: str, tmp_path: Path) -> None:
-    old, new = blobs_of(bundle_corpus()), blobs_of(a_week_later())
-    wanted = sum(size for digest, size in new.items() if digest not in old)
+@pytest.fixture(scope="module")
+def later(world: World) -> dict[str, Path]:
+    """What a tenth of the images became, in a bundle on each base: the lock, or the bundle, of the week before."""
     for before, image in zip(bundle_corpus(), a_week_later(), strict=True):
         if image is not before:
             push(world.registry.name, image)
-    done(tmp_path, *create(world.folder / "batch.json", "b.tar"), "--since", str(world.folder / base))
-    done(tmp_path, "bundle", "verify", "b.tar")
-    size = (tmp_path / "b.tar").stat().st_size
+    made = {}
+    for base in (world.lock, world.bundle("b.tar")):
+        place = world.folder / f"since {base.name}"
+        place.mkdir()
+        done(place, *create(world.folder / "batch.json", "b.tar"), "--since", str(base))
+        done(place, "bundle", "verify", "b.tar")
+        made[base.name] = place / "b.tar"
+    return made
+
+
+@pytest.mark.parametrize("base", ["batch.lock.json", "b.tar"])
+def test_on_a_base_it_is_as_large_as_what_is_new(world: World, later: dict[str, Path], base: str) -> None:
+    old, new = blobs_of(bundle_corpus()), blobs_of(a_week_later())
+    wanted, size = sum(size for digest, size in new.items() if digest not in old), later[base].stat().st_size
     print(f"since {base}: {size} bytes, {size / wanted:.4f} of those new")
     assert wanted < size < (1.05 if FULL else 1.10) * wanted
+
+
+def apply(folder: Path, bundle: Path, to: str) -> "subprocess.CompletedProcess[str]":
+    words = ("bundle", "apply", str(bundle), "--to", to, "--tls-verify=false", "--progress", "none")
+    with timed("transship bundle apply"):
+        return command(folder, *words)
+
+
+def check_applied(world: World, bundle: Path, place: str, folder: Path) -> None:
+    """``place`` has each image as ``bundle`` says that it is, and skopeo copies all that is new."""
+    wanted = digests(bundle)
+    for before, image in zip(bundle_corpus(), a_week_later(), strict=True):
+        name = world.name(image)
+        there = f"{place}/{name_of(image)}" if place.startswith("docker:") else f"{place}:{name}"
+        assert sha256(skopeo("inspect", "--raw", "--tls-verify=false", there)) == wanted[name]
+        if image is not before:
+            skopeo("copy", "-q", "--all", "--src-tls-verify=false", there, f"dir:{folder / 'copied'}")
+            check_copied(folder / "copied", image, wanted[name])
+
+
+def test_on_the_base_in_a_registry_it_is_applied_and_on_none_refused(
+    world: World, later: dict[str, Path], tmp_path: Path
+) -> None:
+    bundle = later["b.tar"]
+    with running(tmp_path / "site") as site:
+        place = f"docker://{site.name}/mirror"
+        refused = apply(tmp_path, bundle, place)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "of the base sha256:" in refused.stderr
+        assert world.name(bundle_corpus()[1]) in refused.stderr
+        assert json.loads(urllib.request.urlopen(f"http://{site.name}/v2/_catalog").read()) == {"repositories": []}
+        words = ("--to", place, "--tls-verify=false", "--progress", "none")
+        done(tmp_path, "bundle", "load", str(world.bundle("b.tar")), *words)
+        applied = apply(tmp_path, bundle, place)
+        assert applied.returncode == 0, applied.stderr
+        check_applied(world, bundle, place, tmp_path)
+
+
+def test_on_a_layout_that_lacks_one_blob_of_the_base_that_is_named(
+    world: World, later: dict[str, Path], tmp_path: Path
+) -> None:
+    done(tmp_path, "bundle", "load", str(world.bundle("s.tar")), "--to", "oci:site", "--progress", "none")
+    lacking = sha256(bundle_corpus()[1].blobs[-1])
+    blob = tmp_path / "site" / "blobs" / lacking.replace(":", "/")
+    blob.rename(tmp_path / "aside")
+    before = (tmp_path / "site" / "index.json").read_bytes()
+    refused = apply(tmp_path, later["b.tar"], "oci:site")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert lacking in refused.stderr
+    assert (tmp_path / "site" / "index.json").read_bytes() == before
+    (tmp_path / "aside").rename(blob)
+    applied = apply(tmp_path, later["b.tar"], "oci:site")
+    assert applied.returncode == 0, applied.stderr
+    check_applied(world, later["b.tar"], f"oci:{tmp_path}/site", tmp_path)
