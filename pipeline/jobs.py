@@ -118,6 +118,11 @@ class Plan:
     strict: bool = False
     bundle: Object = field(default_factory=dict)
 
+    @property
+    def written(self) -> int:
+        """How many images are written, those of an archive each."""
+        return sum(len(delivery.members) for delivery in self.deliveries.values())
+
     def document(self) -> Object:
         """Return the JSON object of ``schemas/plan.schema.json``."""
         images: list[Json] = [job.document() for job in self.images.values()]

@@ -15,20 +15,20 @@ _EVERY: Final = 10.0
 
 
 class Progress(Protocol):
-    """Hears of bytes and deliveries, from any thread."""
+    """Hears of bytes and of deliveries, each of one image or of all in an archive, from any thread."""
 
     def bytes(self, blob: Descriptor, count: int) -> None:
         """``count`` more bytes of ``blob`` have arrived."""
 
-    def delivery(self, name: str, verified: bool) -> None:
-        """One delivery is settled."""
+    def delivery(self, name: str, images: int, verified: bool) -> None:
+        """A delivery of so many images is settled."""
 
     def close(self) -> None:
         """Draw no more."""
 
 
 def make_progress(style: Style, total: int, stream: TextIO = sys.stderr) -> Progress:
-    """Return the progress display for ``total`` deliveries; ``auto`` is bars on a terminal, lines elsewhere."""
+    """Return the progress display for ``total`` images; ``auto`` is bars on a terminal, lines elsewhere."""
     if style == "auto":
         style = "bar" if stream.isatty() else "lines"
     if style == "bar":
@@ -42,7 +42,7 @@ class _Nothing:
     def bytes(self, blob: Descriptor, count: int) -> None:
         pass
 
-    def delivery(self, name: str, verified: bool) -> None:
+    def delivery(self, name: str, images: int, verified: bool) -> None:
         pass
 
     def close(self) -> None:
@@ -75,10 +75,10 @@ class _Bars:
             )
         return self._blobs[name]
 
-    def delivery(self, name: str, verified: bool) -> None:
+    def delivery(self, name: str, images: int, verified: bool) -> None:
         with self._lock:
-            self._failed += not verified
-            self._images.update(1)
+            self._failed += 0 if verified else images
+            self._images.update(images)
             if self._failed:
                 self._images.set_postfix(failed=self._failed)
 
@@ -104,10 +104,10 @@ class _Lines:
             self._bytes += count
             self._maybe()
 
-    def delivery(self, name: str, verified: bool) -> None:
+    def delivery(self, name: str, images: int, verified: bool) -> None:
         with self._lock:
-            self._settled += 1
-            self._failed += not verified
+            self._settled += images
+            self._failed += 0 if verified else images
             if self._json:
                 self._write({"delivery": name, "verified": verified, "done": self._settled, "of": self._total})
             else:

@@ -113,7 +113,7 @@ def work_on(options: argparse.Namespace, work: Work) -> int:
                 _save(root, plan, fresh=fresh)
         else:
             _save(root, plan, fresh=fresh)
-        progress = make_progress(options.progress, len(plan.deliveries))
+        progress = make_progress(options.progress, plan.written)
         reach = _connect(options, plan)
         workspace = Workspace(
             root, plan, reach, blob_threads(), progress.bytes, enforce=enforcing(guard), session=_session(plan)
@@ -264,7 +264,8 @@ def announce(plan: Plan, progress: Progress) -> "OnDelivery":
 
     def heard(key: str, verified: bool) -> None:
         delivery = plan.deliveries.get(key)
-        progress.delivery(delivery.reference(delivery.members[0]) if delivery else key, verified)
+        if delivery:
+            progress.delivery(delivery.reference(delivery.members[0]), len(delivery.members), verified)
 
     return heard
 
@@ -274,14 +275,13 @@ def conclude(root: Path, plan: Plan, outcome: "Outcome") -> int:
     from transship.pipeline.report import fold  # noqa: PLC0415
 
     seconds, succeeded = outcome.seconds, outcome.succeeded
-    images = sum(len(delivery.members) for delivery in plan.deliveries.values())
     wanted = not succeeded or any(job.referrers for job in plan.images.values())
     lines = list(fold(root, plan, outcome.unkept)) if wanted else []
     left = sum(len(line.hanging.left) for line in lines if line.hanging)
     if left:
         print(f"{left} referrers left behind: transship report {root}", file=sys.stderr)
     if succeeded:
-        print(f"{images} images verified in {seconds:.1f} s; report: {root / 'report.json'}")
+        print(f"{plan.written} images verified in {seconds:.1f} s; report: {root / 'report.json'}")
         return 0
     bad = [line for line in lines if line.state != "verified"]
     for line in bad[:_SHOWN_FAILURES]:

@@ -211,7 +211,7 @@ def _execute(request: _Request, root: Path, plan: Plan, *, anew: bool) -> "Outco
     from transship.tasks.workspace import Workspace  # noqa: PLC0415
 
     set_limits()
-    progress = make_progress(request.options.progress, len(plan.deliveries))
+    progress = make_progress(request.options.progress, plan.written)
     workspace = Workspace(
         root,
         plan,
