@@ -24,7 +24,8 @@ class ImageJob:
     destinations do without. ``pinned`` is the digest that a lock, or a bundle that was verified, says it has, empty
     without one; what that says hangs on it is ``hanging``. For an image of a bundle on a base, ``base`` has the bundles
     that what is left out is read from; what none of them has must be at the destinations. None where there is no word
-    of a base.
+    of a base. For an image that goes into a bundle on a base as it is, ``since`` is that base's digest: layers that it
+    has are not fetched.
     """
 
     source: str
@@ -36,6 +37,7 @@ class ImageJob:
     pinned: str = ""
     hanging: Found | None = None
     base: tuple[str, ...] | None = None
+    since: str = ""
 
     @property
     def key(self) -> str:
@@ -75,6 +77,7 @@ class ImageJob:
             **({"pinned": self.pinned} if self.pinned else {}),
             **({"hanging": self.hanging.to_document()} if self.hanging is not None else {}),
             **({"base": list(self.base)} if self.base is not None else {}),
+            **({"since": self.since} if self.since else {}),
         }
 
     @classmethod
@@ -95,6 +98,7 @@ class ImageJob:
             str(item.get("pinned", "")),
             Found.read(cast("Json", item["hanging"])) if "hanging" in item else None,
             _texts(item["base"]) if "base" in item else None,
+            str(item.get("since", "")),
         )
 
 

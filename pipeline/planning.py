@@ -61,7 +61,7 @@ def image_job(job: Job, guard: Guard = Guard()) -> ImageJob:  # noqa: B008 - a v
     sparse = job.sparse and not isinstance(wanted, str)
     policy = guard.of(job.source)
     signatures = bool(policy) or not job.signing.remove
-    image = ImageJob(str(job.source), wanted, job.referrers, sparse, policy, signatures, base=job.base)
+    image = ImageJob(str(job.source), wanted, job.referrers, sparse, policy, signatures, base=job.base, since=job.since)
     if job.resolved is None:
         return image
     return replace(image, pinned=str(job.resolved.digest), hanging=job.resolved.hanging)

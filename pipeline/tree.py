@@ -1,6 +1,6 @@
 """The tree of an image in a store: its manifests, down to the blobs they name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
@@ -81,6 +81,23 @@ def blobs(
             if blob.digest not in seen and (foreign or not blob.is_elsewhere):
                 seen.add(blob.digest)
                 yield blob
+
+
+def kept_layers(store: Store, selections: Iterable[Selection], sizes: Mapping[Digest, int]) -> frozenset[Digest]:
+    """Return the layers below ``selections`` that are among ``sizes``, and that nobody who keeps them needs to read.
+
+    What a config is needs to be read, and v2s1 manifests are converted by what their layers hold.
+    """
+    found: set[Digest] = set()
+    needed: set[Digest] = set()
+    for selection in selections:
+        for _, manifest in manifests(store, selection):
+            if isinstance(manifest, Image):
+                needed.add(manifest.config.digest)
+                found.update(layer.digest for layer in manifest.layers if sizes.get(layer.digest) == layer.size)
+            elif isinstance(manifest, Schema1):
+                needed.update(layer.digest for layer in manifest.layers)
+    return frozenset(found - needed)
 
 
 def named_blobs(manifest: Manifest, size_of: SizeOf) -> tuple[Descriptor, ...]:

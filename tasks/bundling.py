@@ -8,24 +8,23 @@ from transship.pipeline.jobs import Delivery, Member, Plan
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.referrers import Found
 from transship.pipeline.transports.bundle import BundleSink, Packing
-from transship.pipeline.transports.bundle_file import Base, BundledImage, BundleFile
+from transship.pipeline.transports.bundle_file import BundledImage, BundleFile
 from transship.tasks.image import ConvertMediaTypes
-from transship.tasks.workspace import descriptor
+from transship.tasks.workspace import Workspace, descriptor
 
 BUNDLE = "bundle"
 """The transport."""
 
 
-def bundle_sink(plan: Plan, job: Delivery) -> BundleSink:
+def bundle_sink(space: Workspace, job: Delivery) -> BundleSink:
     """Return the sink of a bundle, which knows all of bundle.json but the images."""
     packing = Packing.from_text(job.packing)
-    fields = Fields(plan.bundle, "plan")
-    lock, base = fields.optional_object("lock"), fields.optional_object("base")
+    lock = Fields(space.plan.bundle, "plan").optional_object("lock")
     about = BundleFile(
         tool=f"transship {__version__}",
         codecs=(codec(Compression.ZSTD, None),) if packing.zstd else (),
         lock=lock.document if lock else {},
-        base=Base.read(base) if base else None,
+        base=space.base,
     )
     return BundleSink(Path(job.path), packing, about)
 

@@ -47,7 +47,7 @@ class _DeliveryStep(Step):
         """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
         space = self.workspace
         if self.job.transport == BUNDLE:
-            return bundle_sink(space.plan, self.job)
+            return bundle_sink(space, self.job)
         sources = [parse_reference(space.plan.images[member.image].reads) for member in self.job.members]
         return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
 
@@ -79,7 +79,7 @@ class WriteImage(_DeliveryStep):
                 signatures = _Signatures.of(self.job, member, made, sink)
                 leave = made.requires().left()
                 if leave:
-                    self._refuse_absent(sink, [image, *(Selection(one.manifest) for one in found.referrers)], leave)
+                    self._leave(sink, [image, *(Selection(one.manifest) for one in found.referrers)], leave)
                 total += put(store, found.referrers, sink, place, leave=leave)
                 foreign = member.shape.downloads
                 total += write(store, image.root, sink, member.name, leave=leave, kept=image.kept, foreign=foreign)
@@ -94,9 +94,13 @@ class WriteImage(_DeliveryStep):
         said: Result = {"signatures": trust} if any(trust) else {}
         return {"bytes": total, **({"hanging": hanging} if asked else {}), **said}
 
-    def _refuse_absent(self, sink: Sink, written: Sequence[Selection], leave: frozenset[Digest]) -> None:
-        """Raise `ContentError` where a blob that was left out of the source is not at the destination."""
+    def _leave(self, sink: Sink, written: Sequence[Selection], leave: frozenset[Digest]) -> None:
+        """Raise `ContentError` where a blob that was not fetched is not at the destination, or in a bundle's base."""
         wanted = [blob for one in written for blob in blobs(self.workspace.store, one) if blob.digest in leave]
+        if isinstance(sink, BundleSink):
+            for blob in wanted:
+                sink.leave(blob)
+            return
         there = self.workspace.pool.map(sink.has, wanted)
         for blob in (blob for blob, has in zip(wanted, there, strict=True) if not has):
             raise ContentError(

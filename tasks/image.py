@@ -6,7 +6,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transport import Source
 from transship.pipeline.transports.bundle import BundleSource
-from transship.pipeline.tree import Selection, blobs
+from transship.pipeline.tree import Selection, blobs, kept_layers
 from transship.pipeline.trust.carrying import Found as Signatures
 from transship.pipeline.trust.carrying import collect, from_document, to_document
 from transship.pipeline.trust.encryption.loading import loaded
@@ -167,13 +167,16 @@ class FetchBlobs(_ImageStep):
         space, resolved = self.workspace, self.requires()
         source = space.source(self.job)
         try:
-            leave = frozenset(source.left) if isinstance(source, BundleSource) else frozenset()
-            done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes, leave=leave)
             hanging = resolved.hanging().referrers
+            leave = frozenset(source.left) if isinstance(source, BundleSource) else frozenset()
+            if self.job.since:
+                leave |= kept_layers(space.store, self._selections(hanging), space.base_sizes)
+            done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes, leave=leave)
             more = fetch(source, space.store, hanging, space.pool, space.on_bytes, leave=leave)
         finally:
             source.close()
-        left: list[Json] = [str(digest) for digest in sorted(leave.intersection(self._named(hanging)))] if leave else []
+        named = (blob.digest for one in self._selections(hanging) for blob in blobs(space.store, one)) if leave else ()
+        left: list[Json] = [str(digest) for digest in sorted(leave.intersection(named))]
         return {
             "blobs": done.blobs + more.blobs,
             "fetched": done.fetched + more.fetched,
@@ -181,12 +184,11 @@ class FetchBlobs(_ImageStep):
             **({"left": left} if left else {}),
         }
 
-    def _named(self, hanging: Iterable[Referrer]) -> Iterator[Digest]:
-        selections = [self.requires().selection(), *(Selection(one.manifest) for one in hanging)]
-        yield from (blob.digest for one in selections for blob in blobs(self.workspace.store, one))
+    def _selections(self, hanging: Iterable[Referrer]) -> list[Selection]:
+        return [self.requires().selection(), *(Selection(one.manifest) for one in hanging)]
 
     def left(self) -> frozenset[Digest]:
-        """Return the blobs that were left out of what was read, and are to be at every destination already."""
+        """Return the blobs that were not fetched, and are to be at every destination already, or in its base."""
         found = self.result().get("left")
         return frozenset(Digest.parse(str(text)) for text in found) if isinstance(found, list) else frozenset()
 

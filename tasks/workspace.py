@@ -5,8 +5,9 @@ Tasks hold only keys; they find everything else here by the run folder's path.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +17,7 @@ from transship.pipeline.errors import ContentError
 from transship.pipeline.image_job import ImageJob
 from transship.pipeline.jobs import Plan
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.reference import PathReference, parse_reference
 from transship.pipeline.registry.registries import Registries
@@ -23,6 +25,7 @@ from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Source
 from transship.pipeline.transports import open_source, open_written
+from transship.pipeline.transports.bundle_file import Base
 from transship.pipeline.transports.podman import storage_of
 from transship.pipeline.tree import Selection
 from transship.pipeline.trust.carrying import ANYTHING, Found, judge
@@ -99,6 +102,17 @@ class Workspace:
     def of(cls, root: str) -> "Workspace":
         """Return the workspace that this process opened for the run folder ``root``."""
         return _open[root]
+
+    @cached_property
+    def base(self) -> Base | None:
+        """The base of the bundle that this run makes, if it makes one on a base."""
+        found = Fields(self.plan.bundle, "plan").optional_object("base")
+        return Base.read(found) if found else None
+
+    @cached_property
+    def base_sizes(self) -> Mapping[Digest, int]:
+        """What that base brought, and the bytes of each."""
+        return {blob.digest: blob.size for blob in self.base.blobs} if self.base else {}
 
     def checkpoint(self, key: str, task: str, name: str = "") -> CheckpointTarget:
         """Return the target of ``task`` for the image or delivery ``key``; ``name`` tells several apart."""

@@ -78,6 +78,30 @@ def test_onto_a_registry_what_other_repositories_have_is_mounted(weeks: Path, re
     assert not [one for one in registry.asked()[again:] if "/blobs/" in one.target]
 
 
+def test_made_out_of_a_registry_on_a_base_no_layer_is_fetched_that_the_base_has(
+    weeks: Path, registry: RegistryServer, tmp_path: Path
+) -> None:
+    place = ("--to", f"docker://{registry.name}/source", "--tls-verify=false", "--progress", "none")
+    for name in ("old", "new"):
+        assert command(tmp_path, "bundle", "apply", f"{weeks}/{name}.tar", *place).returncode == 0
+    entries = [{"from": f"docker://{registry.name}/source/{name}"} for name in NEWER]
+    said = {"version": 1, "name": "w", "registries": {registry.name: {"tls-verify": False}}}
+    (tmp_path / "b.json").write_text(json.dumps({**said, "images": entries}))
+    (tmp_path / "packed.json").write_text(json.dumps({**said, "defaults": {"layers": "zstd"}, "images": entries}))
+    before = len(registry.asked())
+    create(tmp_path / "b.json", tmp_path / "b.tar", "--since", f"{weeks}/old.tar")
+    asked = {one.target.rpartition("/")[2] for one in registry.asked()[before:] if "/blobs/" in one.target}
+    fresh = {str(one.digest) for name in ("team/app:v1", "team/sibling:v1") for one in NEWER[name].layers[len(BASE) :]}
+    layers = {str(layer.digest) for image in NEWER.values() for one in (image, *image.children) for layer in one.layers}
+    assert asked & layers == fresh
+    done = command(tmp_path, "bundle", "apply", "b.tar", "--base", f"{weeks}/old.tar", "--to", "oci:out")
+    assert done.returncode == 0, done.stderr
+    # What was left out is fetched by the next run in the same folder, where it is needed.
+    for batch, words in (("b.json", ()), ("packed.json", ()), ("packed.json", ("--since", f"{weeks}/old.tar"))):
+        create(tmp_path / batch, tmp_path / "again.tar", *words)
+        assert main(["bundle", "verify", f"{tmp_path}/again.tar"]) == 0
+
+
 @pytest.mark.parametrize("to", ["oci", "docker"])
 def test_where_the_base_is_not_it_is_refused_by_name_and_nothing_is_there(weeks, registry, tmp_path, to):
     place = {"oci": "oci:out", "docker": f"docker://{registry.name}/empty"}[to]
@@ -97,8 +121,7 @@ def test_a_single_blob_that_the_receiver_lacks_is_named(weeks: Path, tmp_path: P
     before = (tmp_path / "out" / "index.json").read_bytes()
     done = command(tmp_path, "bundle", "apply", str(weeks / "new.tar"), "--to", "oci:out")
     assert done.returncode == 1
-    assert "lacks 1 blobs of the base" in done.stderr
-    assert str(SHARED.digest) in done.stderr
+    assert f"lacks {SHARED.digest} of the base" in done.stderr
     assert (tmp_path / "out" / "index.json").read_bytes() == before
 
 

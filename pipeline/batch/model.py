@@ -58,7 +58,7 @@ class Job:
 
     ``referrers`` copies what hangs on it; ``sparse`` keeps the index of a list of platforms as it is.
     ``signing`` says what is done with signatures. ``resolved`` is what a lock says of it, None where none does;
-    ``base`` is as in `ImageJob`.
+    ``base`` and ``since`` are as in `ImageJob`.
     """
 
     source: Reference
@@ -71,6 +71,7 @@ class Job:
     signing: SigningWords = NOTHING
     resolved: Resolved | None = None
     base: tuple[str, ...] | None = None
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)

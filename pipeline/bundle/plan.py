@@ -26,8 +26,8 @@ from transship.pipeline.transports.bundle_file import Base
 TRANSPORT: Final = "bundle"
 
 
-def bundle_batch(batch: Batch, path: Path) -> Batch:
-    """Return ``batch`` with the bundle at ``path`` for the one destination of every image.
+def bundle_batch(batch: Batch, path: Path, base: Base | None = None) -> Batch:
+    """Return ``batch`` with the bundle at ``path``, made on ``base``, for the one destination of every image.
 
     Raises:
         UsageError: an image has no name that a bundle could have, or two have the same one.
@@ -42,7 +42,11 @@ def bundle_batch(batch: Batch, path: Path) -> Batch:
                 advice="name one image once, or make two bundles",
             )
         names[name] = source
-        jobs.append(replace(job, destinations=(Destination(PathReference(TRANSPORT, str(path), name)),)))
+        # What is packed anew or encrypted is made of layers that the base need not have.
+        kept = job.wish.layers == "keep" and not job.wish.encrypt and not job.wish.decrypt
+        since = str(base.digest) if base and kept else ""
+        goes = (Destination(PathReference(TRANSPORT, str(path), name)),)
+        jobs.append(replace(job, destinations=goes, since=since))
     return replace(batch, jobs=tuple(jobs))
 
 

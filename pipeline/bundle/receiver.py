@@ -115,11 +115,12 @@ def _room(place: Target) -> str:
 
 
 def _lacking(missing: Sequence[Need], base: Digest) -> ContentError:
-    images = sorted({need.blob.image for need in missing})
-    first = missing[0]
+    blobs = sorted({need.blob for need in missing})
+    images = sorted({blob.image for blob in blobs})
+    more = f" and {len(blobs) - 1} more" if len(blobs) > 1 else ""
     return ContentError(
-        f"{shown(_room(first.place), 200)}: lacks {len(missing)} blobs of the base {base}, "
-        f"{sum(need.blob.size for need in missing)} bytes: {first.blob.digest} and others of {_few(images)}",
+        f"{shown(_room(missing[0].place), 200)}: lacks {blobs[0].digest}{more} of the base {base}, "
+        f"{sum(blob.size for blob in blobs)} bytes, which came with {_few(images)}",
         advice="load or apply that bundle there first, or say --base and its file",
     )
 

@@ -61,7 +61,9 @@ def _expanded(
         raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
     lock, batch = locked(options, path)
     guard = guard_of(options, batch.policy, required=batch.require_signed)
-    plan = bundle_plan(plan_batch(bundle_batch(batch, output), stamped(digest, guard), guard), lock, packing, base)
+    plan = bundle_plan(
+        plan_batch(bundle_batch(batch, output, base), stamped(digest, guard), guard), lock, packing, base
+    )
     check_keys(plan)
     return plan, guard
 

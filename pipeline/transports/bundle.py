@@ -170,6 +170,8 @@ class BundleSink:
         self._manifests: set[Digest] = set()
         self._images: list[BundledImage] = []
         self._roots: list[Root] = []
+        self._based = {blob.digest for blob in about.base.blobs} if about.base else set()
+        self._left: set[BundledBlob] = set()
 
     def __enter__(self) -> Self:
         """Refuse a destination that is no bundle; raises as `VolumeWriter.__enter__` does."""
@@ -183,6 +185,16 @@ class BundleSink:
     def put_blob(self, content: StoredBlob) -> None:
         """Note a blob, read on commit."""
         self._contents[BundledBlob(content.descriptor.digest, content.descriptor.size)] = content.path
+
+    def leave(self, blob: Descriptor) -> None:
+        """Note a blob that an image needs and that is not put, as the base has it.
+
+        Raises:
+            ContentError: it has not.
+        """
+        if blob.digest not in self._based:
+            raise ContentError(f"{self._path}: {blob.digest} is neither fetched nor in the base", advice="run again")
+        self._left.add(BundledBlob(blob.digest, blob.size))
 
     def discard(self, digest: Digest) -> None:
         """Do nothing: the whole is written anew each time."""
@@ -216,12 +228,11 @@ class BundleSink:
             self._writer.__exit__(kind, error, trace)
 
     def _write(self) -> None:
-        base = self._about.base
         # Manifests are small, and without them nobody could say what is missing.
-        left = {blob.digest for blob in base.blobs} - self._manifests if base else set()
+        left = self._based - self._manifests
         blobs = tuple(blob for blob in sorted(self._contents) if blob.digest not in left)
         images = tuple(sorted(self._images, key=lambda image: image.name))
-        raw = self._about.of(images, blobs, self._contents.keys() - set(blobs)).raw()
+        raw = self._about.of(images, blobs, (self._contents.keys() | self._left) - set(blobs)).raw()
         index = Entries.empty().add(self._roots).raw(str(self._path))
         pieces = self._pieces(((MARKER, MARKER_RAW), (INDEX, index), (BUNDLE, raw)), blobs)
         for piece in ahead(framed(pieces) if self._packing.zstd else pieces, _AHEAD):
