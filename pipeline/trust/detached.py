@@ -1,7 +1,7 @@
 """Signatures beside what they are of: by OpenPGP, armored; by a key of sigstore's, base64. Made, and verified offline.
 
-Each is what ``gpg --armor --detach-sign`` and ``cosign sign-blob --key`` write, which verify it too; the latter's is,
-decoded, what ``openssl dgst -sha256 -verify`` takes.
+Each is what ``gpg --armor --detach-sign`` and ``cosign sign-blob --key --output-signature`` write, whose other halves
+verify it; the latter's is, decoded, what ``openssl dgst -sha256 -verify`` takes.
 """
 
 import base64
