@@ -12,21 +12,22 @@ import pytest
 from support.bundles import IMAGES, files_of, write_batch
 from support.command import command
 from support.keys import PASSPHRASE, Keys
-from support.signed_bundles import SIGSTORE, done, gpg_accepts, make_signable, openssl_accepts, refused, sign
+from support.signed_bundles import (
+    SIGSTORE,
+    done,
+    gpg_accepts,
+    openssl_accepts,
+    put_signatures,
+    refused,
+    sign,
+)
 from support.stepping import forked
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, openpgp: Keys) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_signable(folder, openpgp)
-    return folder
-
-
 @pytest.fixture
-def place(made: Path, tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(signable: Path, tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GNUPGHOME", str(openpgp.home))
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(signable, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -89,8 +90,7 @@ def test_what_is_not_signed_by_one_of_the_keys_is_refused(
         (("--key", "my.pub", "--signed-by", "good.gpg"), "b.tar.sums.asc is not there and b.tar.sums.sig is not there"),
     ):
         assert why in refused(place, *words, *options)
-    sign(place, "--sign-by", openpgp["good"])
-    sign(place, *SIGSTORE)
+    put_signatures(place)
     assert "by a key that is not among those accepted" in refused(place, *words, "--signed-by", "other.gpg")
     assert "by another key, or of something else" in refused(place, *words, "--key", "other.pub")
     raw = (place / "b.tar.sums").read_bytes()
@@ -128,15 +128,15 @@ def test_a_subkey_signs_for_its_key(place: Path, openpgp: Keys) -> None:
 
 
 @pytest.mark.parametrize("file", ["b.tar.sums", "b.tar.sums.asc", "b.tar.sums.sig", "b.tar.001", "b.tar.002"])
-def test_one_flipped_bit_is_refused_wherever_it_is(place: Path, openpgp: Keys, file: str) -> None:
-    sign(place, "--sign-by", openpgp["good"])
-    sign(place, *SIGSTORE)
+def test_one_flipped_bit_is_refused_wherever_it_is(place: Path, file: str) -> None:
+    put_signatures(place)
     keys_of = {"asc": [("--signed-by", "good.gpg")], "sig": [("--key", "my.pub")]}
     raw = (place / file).read_bytes()
     # In an armor: its body alone, which begins behind an empty line.
     start = raw.find(b"\n\n") + 2 if file.endswith(".asc") else 0
     end = raw.rfind(b"\n=") if file.endswith(".asc") else len(raw)
-    for offset in (start, (start + end) // 2, end - 4):
+    # Where bits are in volumes, the tests of verify sweep.
+    for offset in (start, (start + end) // 2, end - 4) if ".sums" in file else (start,):
         (place / file).write_bytes(raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :])
         for options in keys_of.get(file[-3:], [*keys_of["asc"], *keys_of["sig"]]):
             ran = command(place, "bundle", "load", "b.tar", "--to", "oci:out", *options)
@@ -171,9 +171,8 @@ def test_a_bundle_is_signed_as_soon_as_it_is_made_and_not_again(place: Path, ope
     assert set(after) - set(before) == {"b.tar.sums.asc"}
 
 
-def test_no_signature_of_an_older_bundle_stays_beside_a_new_one(place: Path, openpgp: Keys) -> None:
-    sign(place, "--sign-by", openpgp["good"])
-    sign(place, *SIGSTORE)
+def test_no_signature_of_an_older_bundle_stays_beside_a_new_one(place: Path) -> None:
+    put_signatures(place)
     older = (place / "b.tar.sums").read_bytes()
     batch = json.loads((place / "week.json").read_text())
     (place / "week.json").write_text(json.dumps({**batch, "images": batch["images"][:1]}))
@@ -190,16 +189,16 @@ def test_no_signature_of_an_older_bundle_stays_beside_a_new_one(place: Path, ope
 
 
 def test_killed_at_any_step_the_same_command_signs_it(place: Path, openpgp: Keys) -> None:
-    words = ["bundle", "sign", str(place / "b.tar"), *SIGSTORE]
+    words = ["bundle", "sign", str(place / "b.tar"), "--sign-by", openpgp["good"]]
     code, steps = forked(str(place), words)
     assert code == 0
     assert steps > 1
     whole = files_of(place / "b.tar")
     for k in range(1, steps + 1):
-        (place / "b.tar.sums.sig").unlink()
+        (place / "b.tar.sums.asc").unlink()
         assert forked(str(place), words, k)[0] < 0
         done(place, *words)
-        assert openssl_accepts(place)
+        assert gpg_accepts(place)
         assert set(files_of(place / "b.tar")) == set(whole)
         assert not [name for name in os.listdir(place) if name.endswith(".partial")]
 

@@ -11,7 +11,7 @@ from support.bundles import IMAGES, create
 from support.command import begin, command
 from support.keys import Keys
 from support.serving import Reply, served
-from support.signed_bundles import make_signable, sign
+from support.signed_bundles import sign
 from transship.pipeline.cli.main import main
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, Error
@@ -21,9 +21,9 @@ from transship.pipeline.transports.tar import Archive
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, openpgp: Keys) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, signable: Path) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    make_signable(folder, openpgp)
+    shutil.copytree(signable, folder, dirs_exist_ok=True)
     create(folder / "week.json", folder / "one.tar")
     create(folder / "week.json", folder / "packed.tar.zst", "--split", "10K")
     return folder

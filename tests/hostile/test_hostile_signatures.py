@@ -11,22 +11,15 @@ import pytest
 from support.bundles import IMAGES, create, write_batch
 from support.command import command
 from support.keys import Keys
-from support.signed_bundles import gpg_accepts, make_signable, refused, sign
+from support.signed_bundles import gpg_accepts, put_signatures, refused, sign
 
 SECOND = dict(list(IMAGES.items())[:1])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, openpgp: Keys) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_signable(folder, openpgp)
-    return folder
-
-
 @pytest.fixture
-def place(made: Path, tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(signable: Path, tmp_path: Path, openpgp: Keys, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GNUPGHOME", str(openpgp.home))
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(signable, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -57,7 +50,7 @@ def _packets(raw: bytes) -> bytes:
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_what_is_no_signature_is_refused_in_one_line(place: Path, openpgp: Keys, case: str) -> None:
-    sign(place, "--sign-by", openpgp["good"])
+    put_signatures(place)
     path = place / "b.tar.sums.asc"
     path.write_bytes(HOSTILE[case](path.read_bytes()))
     shutil.copy(path, place / "b.tar.sums.sig")
@@ -70,7 +63,7 @@ def test_what_is_no_signature_is_refused_in_one_line(place: Path, openpgp: Keys,
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_a_signature_is_a_file(place: Path, openpgp: Keys, kind: str) -> None:
-    sign(place, "--sign-by", openpgp["good"])
+    put_signatures(place)
     path = place / "b.tar.sums.asc"
     path.rename(place / "elsewhere")
     if kind == "link":
@@ -88,7 +81,7 @@ def test_a_signature_is_a_file(place: Path, openpgp: Keys, kind: str) -> None:
 
 
 def test_sound_signatures_under_another_name_vouch_for_nothing(place: Path, openpgp: Keys) -> None:
-    sign(place, "--sign-by", openpgp["good"])
+    put_signatures(place)
     for end in (".sums", ".sums.asc"):
         shutil.copy(place / f"b.tar{end}", place / f"c.tar{end}")
     (place / "evil").mkdir()

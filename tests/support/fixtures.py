@@ -11,6 +11,7 @@ from support.encryption_keys import KeyFolder
 from support.engines import Containerd, Docker, Podman, containerd, docker_engine, podman_storage
 from support.keys import Keys, keys
 from support.registry_server import RegistryServer, running
+from support.signed_bundles import make_signable
 from support.token_server import ISSUER, SERVICE, Account, TokenServer, issuing
 
 READER = "bob"
@@ -33,6 +34,14 @@ def ctr() -> Iterator[Containerd]:
 def openpgp() -> Iterator[Keys]:
     with keys() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def signable(tmp_path_factory: pytest.TempPathFactory, openpgp: Keys) -> Path:
+    """A folder with a bundle, and all that signs it; to be copied."""
+    folder = tmp_path_factory.mktemp("signable")
+    make_signable(folder, openpgp)
+    return folder
 
 
 @pytest.fixture(scope="session")

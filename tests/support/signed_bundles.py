@@ -22,6 +22,12 @@ def make_signable(folder: Path, openpgp: Keys) -> None:
         private, public = keys.generate(SECRET.encode())
         (folder / f"{name}.private").write_bytes(private)
         (folder / f"{name}.pub").write_bytes(public)
+    (folder / "signed").mkdir()
+    raw = (folder / "b.tar.sums").read_bytes()
+    by = keys.private_key((folder / "my.private").read_bytes(), SECRET.encode(), "my.private")
+    (folder / "signed/b.tar.sums.sig").write_bytes(base64.b64encode(keys.sign(by, raw)))
+    armored = openpgp.gpg("--local-user", openpgp["good"], "--armor", "--detach-sign", data=raw)
+    (folder / "signed/b.tar.sums.asc").write_bytes(armored)
     (folder / "secret").write_text(f"{SECRET}\n")
     (folder / "phrase").write_text(f"{PASSPHRASE}\n")
     for name in openpgp.fingerprints:
@@ -47,6 +53,12 @@ def refused(place: Path, *words: str, code: int = 1) -> str:
 
 def sign(place: Path, *words: str) -> str:
     return done(place, "bundle", "sign", "b.tar", *words)
+
+
+def put_signatures(place: Path) -> None:
+    """Put signatures by ``good`` and ``my`` beside the bundle, made once."""
+    for path in (place / "signed").iterdir():
+        shutil.copy(path, place)
 
 
 def gpg_accepts(place: Path, keyring: str = "good.gpg", name: str = "b.tar") -> bool:
