@@ -86,12 +86,12 @@ def test_containerd_pulls_what_is_served_of_it(port: int, ctr: Containerd) -> No
 
 def test_the_command_serves_volumes_by_either_name(whole: Path, tmp_path: Path) -> None:
     create(whole.parent / "week.json", tmp_path / "b.tar", "--split", "8K")
-    for name in ("b.tar", "b.tar.001"):
+    for name in ("b.tar", "b.tar.001", "b.tar.sums"):
         words = [sys.executable, "-m", "transship.pipeline.cli.main", "serve", name]
         with subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             said = process.stdout.readline()
             process.terminate()
-            assert said.startswith(f"serving {name} on http://127.0.0.1:")
+            assert said.startswith("serving b.tar on http://127.0.0.1:")
             # By their own names; the only repository besides is for those that have none.
             assert "(2 repositories)" in said

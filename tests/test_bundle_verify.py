@@ -235,3 +235,20 @@ def test_frames_are_read_by_their_table(bundle):
     medium.close()
     assert table is not None
     assert len(table.packed) > 1
+
+
+def test_all_files_of_a_bundle_are_one_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    batch = write_batch(tmp_path / "in", IMAGES)
+    create(batch, tmp_path / "b.tar", "--split", "2K")
+    create(batch, tmp_path / "c.tar")
+    files = sorted(str(path) for path in tmp_path.iterdir() if path.is_file())
+    assert len(files) > 5
+    assert main(["bundle", "verify", *files]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said] == [f"{tmp_path}/b.tar", f"{tmp_path}/c.tar"]
+    assert main(["bundle", "load", *files[:3], "--to", f"oci:{tmp_path}/out", "--runs", f"{tmp_path}/runs"]) == 0
+    assert main(["bundle", "list", f"{tmp_path}/b.tar.002"]) == 0
+    # What belongs to no bundle is what it is called.
+    (tmp_path / "b.tar.sums").unlink()
+    assert main(["bundle", "verify", f"{tmp_path}/b.tar.002"]) == 1

@@ -135,16 +135,16 @@ def _bundle_apply(parser: argparse.ArgumentParser) -> None:
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundles", metavar="FILE", nargs="+", help="bundle, or its first volume")
+    parser.add_argument("bundles", metavar="FILE", nargs="+", help="bundle, or any file of it; all its files are one")
 
 
 def _bundle_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="FILE", help="bundle, or its first volume")
+    parser.add_argument("bundle", metavar="FILE", help="bundle, or any file of it")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
 
 def _bundle_diff(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", metavar="OLD-FILE", help="bundle, or its first volume")
+    parser.add_argument("old", metavar="OLD-FILE", help="bundle, or any file of it")
     parser.add_argument("new", metavar="NEW-FILE", help="the one to compare it with")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 

@@ -8,11 +8,13 @@ from transship.pipeline.bundle.listing import Change, difference
 from transship.pipeline.bundle.opened import opened
 from transship.pipeline.cli.progress import size
 from transship.pipeline.errors import LONGEST_LINE, shown
+from transship.pipeline.transports.checksums import bundles_named
 
 
 def perform(options: argparse.Namespace) -> int:
     """Print it; return 0."""
-    with opened(Path(options.old)) as old, opened(Path(options.new)) as new:
+    before, after = (bundles_named([Path(name)])[0] for name in (options.old, options.new))
+    with opened(before) as old, opened(after) as new:
         found = difference(old, new)
     if options.json:
         print(json.dumps(found.document(), indent=2, ensure_ascii=False))

@@ -8,11 +8,12 @@ from transship.pipeline.bundle.listing import listed
 from transship.pipeline.bundle.opened import opened
 from transship.pipeline.cli.progress import size
 from transship.pipeline.errors import LONGEST_LINE, shown
+from transship.pipeline.transports.checksums import bundles_named
 
 
 def perform(options: argparse.Namespace) -> int:
     """Print them; return 0."""
-    with opened(Path(options.bundle)) as trees:
+    with opened(bundles_named([Path(options.bundle)])[0]) as trees:
         found = list(listed(trees))
         blobs, base = trees.said.blobs, trees.said.base
     if options.json:

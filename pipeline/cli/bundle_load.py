@@ -22,8 +22,7 @@ from transship.pipeline.planning import plan_batch
 from transship.pipeline.report import fold
 from transship.pipeline.transports import Pushing
 from transship.pipeline.transports.bundle_file import BundleFile
-from transship.pipeline.transports.checksums import Checksums
-from transship.pipeline.transports.volumes import stem_of
+from transship.pipeline.transports.checksums import Checksums, bundles_named
 
 if TYPE_CHECKING:
     from transship.pipeline.trust.guard import Guard
@@ -68,7 +67,7 @@ def bundles_of(options: argparse.Namespace, bases: Sequence[Path] = ()) -> list[
         RefusedError: one is not signed, and is to be.
         ContentError: one is damaged.
     """
-    paths = [stem_of(Path(name).absolute()) for name in options.bundles]
+    paths = bundles_named(Path(name).absolute() for name in options.bundles)
     with vouching(options) as vouched:
         said = {path: vouched(path) for path in (*paths, *bases)}
     return [(path, _verified(path, said[path])) for path in paths]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transship.pipeline.cli.bundle_keys import sign, signing
 from transship.pipeline.errors import UsageError
+from transship.pipeline.transports.checksums import bundles_named
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -14,6 +15,6 @@ def perform(options: argparse.Namespace) -> int:
             raise UsageError(
                 "bundle sign: no key to sign with", advice="say --sign-by or --sign-by-sigstore-private-key"
             )
-        for name in options.bundles:
-            sign(Path(name), signers)
+        for path in bundles_named(map(Path, options.bundles)):
+            sign(path, signers)
     return 0

@@ -8,6 +8,7 @@ from typing import Final
 from transship.pipeline.bundle.verify import Verdict, verify_bundle
 from transship.pipeline.cli.bundle_keys import vouching
 from transship.pipeline.errors import LONGEST_LINE, ContentError, RefusedError, shown
+from transship.pipeline.transports.checksums import bundles_named
 
 _SHOWN: Final = 50
 
@@ -16,15 +17,15 @@ def perform(options: argparse.Namespace) -> int:
     """Verify each; return 1 where something is wrong with one, else 0."""
     bad = 0
     with vouching(options) as vouched:
-        for name in options.bundles:
+        for path in bundles_named(map(Path, options.bundles)):
             try:
-                said = vouched(Path(name))
+                said = vouched(path)
             except (RefusedError, ContentError) as error:
                 print(shown(f"transship: {error}", LONGEST_LINE), file=sys.stderr)
                 bad += 1
                 continue
-            found = verify_bundle(Path(name), said)
-            _tell(name, found)
+            found = verify_bundle(path, said)
+            _tell(str(path), found)
             bad += not found.sound
     return 1 if bad else 0
 

@@ -3,7 +3,9 @@
 Its bytes follow from what it says alone, and it is what is signed.
 """
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +18,8 @@ MAX_SUMS: Final = 1 << 20
 _HEAD: Final = "# transship bundle, version 1"
 _DOCUMENT: Final = re.compile(r"# bundle\.json (sha256:[0-9a-f]{64})")
 _VOLUME: Final = re.compile(r"# ([0-9]{1,19}) bytes\n([0-9a-f]{64})  ([^\n/\\]{1,255})")
+_PART: Final = re.compile(r"(?P<stem>.+)(?:\.[0-9]{3}|\.sums(?:\.asc|\.sig)?)", re.DOTALL)
+"""The name of a file that belongs to a bundle."""
 
 
 class Volume(NamedTuple):
@@ -75,6 +79,21 @@ def signatures_of(path: Path) -> tuple[Path, ...]:
 def read_checksums(path: Path) -> Checksums:
     """Return the list of the bundle at ``path``; raises as `checksums_in` and `read_sums` do."""
     return checksums_in(read_sums(path), path)
+
+
+def bundles_named(paths: Iterable[Path]) -> list[Path]:
+    """Return the bundles that ``paths`` mean, each once, in their order.
+
+    A volume of one, its checksums and their signatures mean the bundle: so ``bundle.tar.*`` is one. What has no
+    checksums beside it stays as it is.
+    """
+    return list(dict.fromkeys(map(_bundle_of, paths)))
+
+
+def _bundle_of(path: Path) -> Path:
+    found = _PART.fullmatch(path.name)
+    stem = path.with_name(found["stem"]) if found else path
+    return stem if os.path.lexists(sums_of(stem)) else path
 
 
 def read_sums(path: Path) -> bytes:
