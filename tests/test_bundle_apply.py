@@ -207,3 +207,21 @@ def test_each_blob_that_is_left_out_says_which_image_brought_it(
 
 def runs(folder: Path) -> list[str]:
     return ["--runs", str(folder / "runs"), "--progress", "none"]
+
+
+def test_verify_reads_the_bundle_of_a_run_as_what_it_is(weeks: Path, tmp_path: Path) -> None:
+    shutil.copytree(weeks / "new", tmp_path / "new")
+    create(tmp_path / "new" / "week.json", tmp_path / "b.tar", "--since", str(weeks / "old.tar"))
+    run = str(tmp_path / "new" / "runs" / "week-bundle")
+    done = command(tmp_path, "verify", run)
+    assert (done.returncode, done.stdout) == (0, f"{len(NEWER)} images verified, 0 not\n"), done.stderr
+    raw = bytearray((tmp_path / "b.tar").read_bytes())
+    raw[raw.index(NEWER["team/sibling:v1"].layers[-1].packed) + 7] ^= 1
+    (tmp_path / "b.tar").write_bytes(raw)
+    done = command(tmp_path, "verify", run)
+    assert (done.returncode, done.stdout) == (1, f"{len(NEWER) - 1} images verified, 1 not\n")
+    assert "b.tar: damaged: not what its checksum says" in done.stderr
+    assert "image team/sibling:v1: damaged" in done.stderr
+    assert done.stderr.count("\n") == 3
+    (tmp_path / "b.tar").unlink()
+    assert command(tmp_path, "verify", run).stdout == f"0 images verified, {len(NEWER)} not\n"

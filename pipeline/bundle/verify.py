@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from transship import schemas
 from transship.pipeline.bundle.stream import Stream
@@ -24,6 +25,8 @@ from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, MAX_
 from transship.pipeline.transports.medium import read_at
 from transship.pipeline.transports.tar import BLOCK
 from transship.pipeline.transports.tar_writer import END, header
+
+_MOST_LINES: Final = 50
 
 
 @dataclass(slots=True)
@@ -41,6 +44,12 @@ class Verdict:
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.faults and not self.damaged
+
+    def lines(self) -> list[str]:
+        """Return what is wrong, a line each, fifty at most."""
+        found = [str(fault) for fault in self.faults] + [f"image {image}: damaged" for image in self.damaged]
+        more = len(found) - _MOST_LINES
+        return [*found[:_MOST_LINES], f"... and {more} more"] if more > 0 else found
 
 
 def verify_bundle(path: Path, said: Checksums | None = None) -> Verdict:

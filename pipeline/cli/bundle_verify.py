@@ -3,14 +3,11 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
 
 from transship.pipeline.bundle.verify import Verdict, verify_bundle
 from transship.pipeline.cli.bundle_keys import vouching
 from transship.pipeline.errors import LONGEST_LINE, ContentError, RefusedError, shown
 from transship.pipeline.transports.checksums import bundles_named
-
-_SHOWN: Final = 50
 
 
 def perform(options: argparse.Namespace) -> int:
@@ -31,11 +28,8 @@ def perform(options: argparse.Namespace) -> int:
 
 
 def _tell(name: str, found: Verdict) -> None:
-    lines = [str(fault) for fault in found.faults] + [f"image {image}: damaged" for image in found.damaged]
-    for line in lines[:_SHOWN]:
+    for line in found.lines():
         print(shown(f"{name}: {line}", LONGEST_LINE), file=sys.stderr)
-    if len(lines) > _SHOWN:
-        print(f"{name}: ... and {len(lines) - _SHOWN} more", file=sys.stderr)
     if found.said is None:
         print(f"{name}: no image in it can be vouched for")
         return
