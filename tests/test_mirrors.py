@@ -326,3 +326,22 @@ def test_a_client_that_trusts_the_mirrors_authority_needs_no_insecure(
     done = command(tmp_path, *option, *words)
     assert done.stdout.encode() == REAL.manifest_raw, done.stderr
     assert len(tls_registry.requests()) > before
+
+
+def test_a_lock_asks_what_a_tag_means_where_tags_are_read_and_is_run_from_where_digests_are(
+    tmp_path: Path, registry: RegistryServer, conf: Conf
+) -> None:
+    only = mirror(f"{registry.name}/copied", 'insecure = true\npull-from-mirror = "digest-only"')
+    option = conf(namespace(registry, only))
+    entry = {"from": "docker://registry.example/team/app:v1", "to": ["dir:out"], "manifests": "keep"}
+    (tmp_path / "batch.json").write_text(json.dumps({"version": 1, "images": [entry]}))
+    done = command(tmp_path, *option, "lock", "batch.json", "-o", "l.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "l.json").read_bytes())["images"][0]["resolved"]["digest"] == str(REAL.digest)
+    before = len(registry.requests())
+    done = command(tmp_path, *option, "run", "l.json")
+    assert done.returncode == 0, done.stderr
+    asked = [line for line in registry.requests()[before:] if "/manifests/" in line]
+    assert asked
+    assert all(f"/v2/copied/app/manifests/{REAL.digest}" in line for line in asked)
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == REAL.manifest_raw

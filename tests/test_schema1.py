@@ -274,3 +274,23 @@ def test_an_entry_without_a_time_was_created_never(tmp_path):
     assert json.loads(mine)["history"][0]["created"] == "0001-01-01T00:00:00Z"
     assert mine == theirs
     assert CREATED.encode() not in mine
+
+
+def test_it_is_locked_and_goes_into_a_bundle_as_any_other(registry, tmp_path):
+    said = {"version": 1, "name": "old", "registries": {registry.name: {"tls-verify": False}}}
+    source = f"docker://{registry.name}/team/old:v1"
+    (tmp_path / "b.json").write_text(json.dumps({**said, "images": [{"from": source, "to": ["oci:out:v1"]}]}))
+    for words in (
+        ("lock", "b.json", "-o", "l.json"),
+        ("lock", "b.json", "--check", "l.json"),
+        ("run", "l.json"),
+        ("bundle", "create", "l.json", "-o", "b.tar"),
+        ("bundle", "create", "b.json", "-o", "since.tar", "--since", "l.json"),
+        ("bundle", "verify", "b.tar", "since.tar"),
+    ):
+        done = command(tmp_path, *words)
+        assert done.returncode == 0, (words, done.stderr)
+    locked = json.loads((tmp_path / "l.json").read_bytes())["images"][0]["resolved"]
+    assert locked["media-type"] == DOCKER_SCHEMA1_SIGNED
+    inside = command(tmp_path, "inspect", "--raw", f"bundle:b.tar:{source.removeprefix('docker://')}").stdout
+    assert inside == command(tmp_path, "inspect", "--raw", "oci:out:v1").stdout
