@@ -207,6 +207,17 @@ def test_wrong_words_are_refused_before_anything_is_written(batch, words, why):
     assert sorted(os.listdir(batch.parent)) == before
 
 
+def test_more_volumes_than_there_may_be_are_refused_before_anything_is_fetched(tmp_path, capsys):
+    batch = write_batch(tmp_path, {"big:v1": make_image("big", docker=False, layers=1, layer_size=2200 << 10)})
+    words = ["bundle", "create", str(batch), "-o", f"{tmp_path}/b.tar", "--runs", f"{tmp_path}/runs"]
+    assert main([*words, "--split", "1K"]) == 2
+    said = capsys.readouterr().err
+    assert "make more than 999 volumes of 1024 bytes" in said
+    assert sorted(os.listdir(tmp_path)) == ["from", "week.json"]
+    least = said.rpartition("--split ")[2].strip()
+    assert main([*words, "--split", str(int(least) * 50)]) == 0
+
+
 def test_a_lock_whose_image_is_another_now_makes_no_bundle(tmp_path):
     batch = write_batch(tmp_path, {"app:v1": make_image(1, docker=False)})
     assert command(tmp_path, "lock", batch.name, "-o", "l.json").returncode == 0

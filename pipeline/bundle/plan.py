@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from transship.pipeline.batch import Batch, Destination
+from transship.pipeline.batch import Batch, Destination, Job
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
@@ -22,6 +22,7 @@ from transship.pipeline.reference import (
 )
 from transship.pipeline.transports.bundle import Packing
 from transship.pipeline.transports.bundle_file import Base
+from transship.pipeline.transports.volumes import MAX_VOLUMES
 
 TRANSPORT: Final = "bundle"
 
@@ -43,11 +44,32 @@ def bundle_batch(batch: Batch, path: Path, base: Base | None = None) -> Batch:
             )
         names[name] = source
         # What is packed anew or encrypted is made of layers that the base need not have.
-        kept = job.wish.layers == "keep" and not job.wish.encrypt and not job.wish.decrypt
-        since = str(base.digest) if base and kept else ""
+        since = str(base.digest) if base and _keeps_layers(job) else ""
         goes = (Destination(PathReference(TRANSPORT, str(path), name)),)
         jobs.append(replace(job, destinations=goes, since=since))
     return replace(batch, jobs=tuple(jobs))
+
+
+def _keeps_layers(job: Job) -> bool:
+    return job.wish.layers == "keep" and not job.wish.encrypt and not job.wish.decrypt
+
+
+def refuse_many_volumes(batch: Batch, packing: Packing, base: Base | None = None) -> None:
+    """Raise `UsageError` where a batch that is locked fills more volumes than there may be: before all is fetched.
+
+    Goes by what is known then: the blobs of images that are kept as they are, of a bundle that zstd does not pack.
+    """
+    if not packing.split or packing.zstd:
+        return
+    kept = (job.resolved.blobs for job in batch.jobs if job.resolved and _keeps_layers(job))
+    sizes = {digest: size for blobs in kept for digest, size in blobs.items()}
+    left = {blob.digest for blob in base.blobs} if base else set()
+    total = sum(size for digest, size in sizes.items() if digest not in left)
+    if total > MAX_VOLUMES * packing.split:
+        raise UsageError(
+            f"--split: {total} bytes make more than {MAX_VOLUMES} volumes of {packing.split} bytes",
+            advice=f"say at least --split {-(-total // MAX_VOLUMES)}",
+        )
 
 
 def name_of(source: Reference) -> str:

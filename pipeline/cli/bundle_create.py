@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transship.pipeline.batch.lock import find_lock
-from transship.pipeline.bundle.plan import bundle_batch, bundle_plan
+from transship.pipeline.bundle.plan import bundle_batch, bundle_plan, refuse_many_volumes
 from transship.pipeline.bundle.since import base_of
 from transship.pipeline.cli.batches import locked
 from transship.pipeline.cli.bundle_keys import sign, signing
@@ -60,6 +60,7 @@ def _expanded(
     if options.refresh and find_lock(path):
         raise UsageError(f"--refresh: {path} is a lock, which says what its tags mean", advice="make it again")
     lock, batch = locked(options, path)
+    refuse_many_volumes(batch, packing, base)
     guard = guard_of(options, batch.policy, required=batch.require_signed)
     plan = bundle_plan(
         plan_batch(bundle_batch(batch, output, base), stamped(digest, guard), guard), lock, packing, base
