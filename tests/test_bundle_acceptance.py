@@ -264,7 +264,8 @@ def test_on_the_base_in_a_registry_it_is_applied_and_on_none_refused(
         refused = apply(tmp_path, bundle, place)
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
         assert "of the base sha256:" in refused.stderr
-        assert world.name(bundle_corpus()[1]) in refused.stderr
+        # The first by name: not all of fifty are listed.
+        assert world.name(bundle_corpus()[0]) in refused.stderr
         assert json.loads(urllib.request.urlopen(f"http://{site.name}/v2/_catalog").read()) == {"repositories": []}
         words = ("--to", place, "--tls-verify=false", "--progress", "none")
         done(tmp_path, "bundle", "load", str(world.bundle("b.tar")), *words)
