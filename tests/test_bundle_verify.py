@@ -191,8 +191,8 @@ def forged(copy: Path, change) -> Verdict:
         (lambda raw: raw, ""),
         (lambda raw: raw.replace(b'"name": "a:v1"', b'"name": "c:v1"'), "not what the images make of it"),
         (lambda raw: raw + bytes(512), "bytes after it"),
-        (lambda raw: raw.replace(b'"bundle": 1', b'"bundle": 2'), "a bundle of version 2"),
-        (lambda raw: raw.replace(b' "bundle": 1', b' "bumble": 1'), "a bundle of version None"),
+        (lambda raw: raw.replace(b'"bundle": 1', b'"bundle": 2'), "of version 2, only 1"),
+        (lambda raw: raw.replace(b' "bundle": 1', b' "bumble": 1'), "of version None, only 1"),
     ],
 )
 def test_what_fits_its_checksums_and_not_itself_is_refused(copy, change, why):

@@ -91,7 +91,7 @@ def placing(to: str) -> Placing:
         return _naming(partial(_in_registry, rest[2:].strip("/")))
     if transport == "oci" and rest:
         folder = str(Path(rest).absolute())
-        return lambda name, _: PathReference("oci", folder, name)
+        return _naming(partial(_in_layout, folder))
     if transport in ("docker-daemon", "containers-storage") and colon and (not rest or rest.startswith("[")):
         return _naming(partial(_in_engine, f"{transport}:{rest}"))
     raise UsageError(f"--to {shown(to)}: nothing can be loaded there", advice=f"expected {_TARGETS}")
@@ -105,6 +105,13 @@ def _naming(target: Placing) -> Placing:
             raise UsageError(f"{shown(name)}: has no name there: {error.message}", advice=error.advice) from error
 
     return named
+
+
+def _in_layout(folder: str, name: str, _digest: Digest) -> Target:
+    made = PathReference("oci", folder, name)
+    if parse_reference(str(made)) != made:
+        raise UsageError(f"{shown(str(made))} would be another place", advice="name a folder without colons")
+    return made
 
 
 def _in_registry(prefix: str, name: str, digest: Digest) -> DockerReference:

@@ -3,7 +3,7 @@
 A field in another spelling than the known one (``Layers``) is refused: Go readers would take it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from transship.pipeline.digest import Digest
@@ -61,12 +61,14 @@ class Fields:
 
     def objects(self, key: str) -> "list[Fields]":
         """Return the list of objects at ``key``; absent is an error."""
-        found = []
+        return list(self.each(key))
+
+    def each(self, key: str) -> "Iterator[Fields]":
+        """Yield the objects of the list at ``key``, as `objects` returns them; for lists of many thousands."""
         for position, item in enumerate(self._typed(key, list)):
             if not isinstance(item, dict):
                 raise ContentError(f"{self.where}: {key}[{position}] is not an object")
-            found.append(Fields(item, f"{self.where} {key}[{position}]"))
-        return found
+            yield Fields(item, f"{self.where} {key}[{position}]")
 
     def optional_objects(self, key: str) -> "list[Fields]":
         """Return the list of objects at ``key``, empty where it is absent or null."""

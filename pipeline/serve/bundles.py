@@ -1,13 +1,15 @@
 """Bundles among what is served: what one left out, for its base had brought it, another file must have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from transship.pipeline.digest import Digest, check
 from transship.pipeline.errors import ContentError, UsageError, shown
+from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import dump_lines
 from transship.pipeline.serve.contents import Contents
 from transship.pipeline.serve.files import Files
+from transship.pipeline.transports.bundle import refuse_other_images
 from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, Base, BundleFile
 from transship.pipeline.transports.layout import INDEX, blob_name
 
@@ -25,13 +27,17 @@ class About(NamedTuple):
         return self.base.digest if self.base else None, self.known
 
 
-def about(files: Files, where: str, index: bytes, signed: Digest | None = None) -> About | None:
-    """Return what a layout with ``index`` for its index.json says of itself as a bundle, None where it is none.
+def about(
+    files: Files, where: str, index: bytes, entries: Iterable[Descriptor], signed: Digest | None = None
+) -> About | None:
+    """Return what a layout says of itself as a bundle, None where it is none.
 
-    ``signed`` is the digest of the bundle.json that somebody has signed, where that was asked for.
+    ``index`` is its index.json, which has ``entries``. ``signed`` is the digest of the bundle.json that somebody has
+    signed, where that was asked for.
 
     Raises:
-        ContentError: its bundle.json is malformed, or the archive not as long as that says; or not what was signed.
+        ContentError: its bundle.json is malformed or not what the index says, or the archive not as long as it says;
+            or not what was signed.
         TransportError: it cannot be read.
     """
     extent = files.find(BUNDLE)
@@ -43,6 +49,10 @@ def about(files: Files, where: str, index: bytes, signed: Digest | None = None) 
         return None
     said = BundleFile.read(raw, where)
     files.refuse_cut(said, len(raw))
+    named: dict[str, dict[Digest, None]] = {}
+    for entry in entries:
+        named.setdefault(entry.name, {})[entry.digest] = None
+    refuse_other_images(said, named, where)
     # A base is named by its bundle.json or its lock.
     known = {Digest.of(raw), *([Digest.of(dump_lines(said.lock))] if said.lock else [])}
     return About(where, frozenset(known), said.base)

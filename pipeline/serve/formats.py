@@ -104,7 +104,7 @@ class Layout:
         raw = read(files, INDEX, MAX_INDEX, where)
         entries = parse_index(raw, where).manifests
         images = [(_name(entry), entry) for entry in entries if entry.media_type in MANIFESTS]
-        self.about = about(files, where, raw, signed)
+        self.about = about(files, where, raw, entries, signed)
         self.group = Group(where, own, images, *(self.about.ties if self.about else ()))
         # Those in its index are read when first asked for: a layout of thousands would take long to begin with.
         self._referrers = LayoutReferrers(entries, self._read)

@@ -27,15 +27,16 @@ class ArchiveIndex:
         self._where = str(archive.path)
         check_marker(archive.read(archive.find(MARKER), MAX_MARKER), self._where)
         self._view = parse_index(archive.read(archive.find(INDEX), MAX_INDEX), self._where)
-        self._named: dict[str, dict[Digest, Descriptor]] = {}
+        self.named: dict[str, dict[Digest, Descriptor]] = {}
+        """The manifests of each name."""
         for entry in self._view.manifests:
             if entry.media_type in MANIFESTS:
-                self._named.setdefault(entry.name, {}).setdefault(entry.digest, entry)
+                self.named.setdefault(entry.name, {}).setdefault(entry.digest, entry)
         self._referrers: LayoutReferrers | None = None
 
     def choose(self, name: str, position: int | None) -> Descriptor:
         """Return the entry that ``name`` or ``position`` means, as `layout.choose` does."""
-        found = self._named.get(name, {}) if name and position is None else {}
+        found = self.named.get(name, {}) if name and position is None else {}
         return next(iter(found.values())) if len(found) == 1 else choose(self._view, name, position, self._where)
 
     def referrers(self, read: ReadManifest) -> LayoutReferrers:

@@ -4,19 +4,20 @@ The bytes depend on the images, on what bundle.json says and on `Packing` alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
 
 from transship.pipeline.digest import Digest
-from transship.pipeline.errors import ContentError, NotFoundError
+from transship.pipeline.errors import ContentError, NotFoundError, shown
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import dump
 from transship.pipeline.manifest.media_types import OCI_MANIFESTS
 from transship.pipeline.manifest.views import Manifest
 from transship.pipeline.overlap import ahead
 from transship.pipeline.transport import StoredBlob
+from transship.pipeline.transports.archive_index import archive_index
 from transship.pipeline.transports.bundle_file import (
     BUNDLE,
     MAX_BUNDLE,
@@ -32,7 +33,7 @@ from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, Root
 from transship.pipeline.transports.oci import refuse_unaccepted
 from transship.pipeline.transports.oci_archive import OciArchiveSource
 from transship.pipeline.transports.tar import BLOCK, Archive
-from transship.pipeline.transports.tar_writer import END, header, read_pieces
+from transship.pipeline.transports.tar_writer import END, header, header_size, read_pieces
 from transship.pipeline.transports.volume_writer import VolumeWriter, framed
 
 _AHEAD: Final = 8
@@ -71,8 +72,9 @@ class BundleSource(OciArchiveSource):
             NotFoundError: it has no bundle.json.
             ContentError: it is longer or shorter than its bundle.json says: a volume is missing, or one too many.
         """
-        super().__init__(path, name, index)
+        # First: what fails closes them.
         self._bases: list[Archive] = []
+        super().__init__(path, name, index)
         try:
             self.bundle = read_bundle(self._archive)
             self._bases += (Archive(base) for base in bases or ())
@@ -127,7 +129,18 @@ def _read_bundle(archive: Archive) -> BundleFile:
         raise NotFoundError(f"{path}: no {BUNDLE}, so no bundle", advice="name it as oci-archive:")
     said = BundleFile.read(archive.read(members[BUNDLE], MAX_BUNDLE), str(path))
     refuse_other_length(archive, said, members[BUNDLE].size)
+    refuse_other_images(said, archive_index(archive).named, str(path))
     return said
+
+
+def refuse_other_images(said: BundleFile, named: Mapping[str, Collection[Digest]], where: str) -> None:
+    """Raise `ContentError` where the index.json of a bundle means others than ``said`` by the names of its images."""
+    for image in said.images:
+        if list(named.get(image.name, ())) != [image.digest]:
+            raise ContentError(
+                f"{where}: {shown(image.name)} is one image by its {INDEX} and another by its {BUNDLE}",
+                advice="do not use it",
+            )
 
 
 def refuse_other_length(archive: Archive, said: BundleFile, own: int) -> None:
@@ -151,7 +164,7 @@ def names_in(path: Path) -> list[str]:
 
 def total(said: BundleFile, index: int, own: int) -> int:
     """Return how many bytes the tar of a bundle has; ``index`` and ``own`` as `BundleFile.members` takes them."""
-    sizes = (len(header(name, size)) + size + -size % BLOCK for name, size in said.members(index, own))
+    sizes = (header_size(name) + size + -size % BLOCK for name, size in said.members(index, own))
     return sum(sizes) + len(END)
 
 

@@ -4,6 +4,7 @@ Nothing in it is of the time, the user or the machine: the same images give the 
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,6 +15,7 @@ from transship.pipeline.manifest.document import Object, load
 from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.media_types import MediaType
 from transship.pipeline.manifest.referrer import Referrer
+from transship.pipeline.reference import BUNDLE_NAME
 from transship.pipeline.transports.layout import INDEX, MARKER, MARKER_RAW, blob_name
 
 BUNDLE: Final = "bundle.json"
@@ -72,14 +74,14 @@ class BundledImage:
     def read(cls, fields: Fields) -> "BundledImage":
         """Return what an object spells; raises `ContentError`."""
         return cls(
-            fields.text("name"),
+            _name(fields, "name"),
             fields.text("source"),
             fields.digest("pinned"),
             fields.digest(),
             MediaType(fields.text("media-type")),
             fields.size(),
             fields.texts("losses"),
-            tuple(Referrer.read(item) for item in fields.objects("referrers")),
+            tuple(_referrer(item) for item in fields.objects("referrers")),
         )
 
 
@@ -98,7 +100,7 @@ class BaseBlob:
     @classmethod
     def read(cls, fields: Fields) -> "BaseBlob":
         """Return what an object spells; raises `ContentError`."""
-        return cls(fields.digest(), fields.size(), fields.text("image"))
+        return cls(fields.digest(), fields.size(), _name(fields, "image"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Base:
     @classmethod
     def read(cls, fields: Fields) -> "Base":
         """Return what an object spells; raises `ContentError`."""
-        return cls(fields.digest(), tuple(BaseBlob.read(item) for item in fields.objects("blobs")))
+        return cls(fields.digest(), tuple(BaseBlob.read(item) for item in fields.each("blobs")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +149,38 @@ class BundleFile:
         Raises:
             TransportError: they would be more than readers accept.
         """
-        raw = (
-            json.dumps(self.document(), ensure_ascii=False, indent=1, sort_keys=True).encode(errors="backslashreplace")
-            + b"\n"
-        )
+        raw = b"".join(self._pieces())
         if len(raw) > MAX_BUNDLE:
             raise TransportError(f"{BUNDLE} would pass {MAX_BUNDLE} bytes", advice="make two bundles")
         return raw
+
+    def is_spelt(self, raw: bytes) -> bool:
+        """Say whether ``raw`` is its bytes, which are not made at once: they may be many."""
+        end, view = 0, memoryview(raw)
+        for piece in self._pieces():
+            if view[end : end + len(piece)] != piece:
+                return False
+            end += len(piece)
+        return end == len(raw)
+
+    def _pieces(self) -> Iterator[bytes]:
+        encoder = json.JSONEncoder(ensure_ascii=False, indent=1, sort_keys=True)
+        yield from (piece.encode(errors="backslashreplace") for piece in encoder.iterencode(self.document()))
+        yield b"\n"
 
     @classmethod
     def read(cls, raw: bytes, where: str) -> "BundleFile":
         """Return what a bundle.json says; ``where`` names the bundle in messages.
 
         Raises:
-            ContentError: it is malformed, or of another version; an image or a blob stands twice.
+            ContentError: it is malformed, or of another version; an image or a blob stands twice, or has a name that
+                none can have.
         """
         fields = Fields(load(raw, f"{where} {BUNDLE}", MAX_BUNDLE), f"{where} {BUNDLE}")
-        if fields.document.get("bundle") != VERSION:
-            said = shown(repr(fields.document.get("bundle")))
-            raise ContentError(f"{where}: a bundle of version {said}, only {VERSION} is known")
+        version = fields.document.get("bundle")
+        # To Python True is 1.
+        if type(version) is not int or version != VERSION:
+            raise ContentError(f"{where} {BUNDLE}: of version {shown(repr(version))}, only {VERSION} is known")
         lock = fields.optional_object("lock")
         base = fields.optional_object("base")
         made = cls(
@@ -177,7 +192,8 @@ class BundleFile:
             Base.read(base) if base else None,
         )
         _refuse_double((image.name for image in made.images), where)
-        _refuse_double((str(blob.digest) for blob in made.blobs), where)
+        left = tuple(BundledBlob(blob.digest, blob.size) for blob in made.base.blobs) if made.base else ()
+        _refuse_double((str(blob.digest) for blob in made.blobs + left), where)
         return made
 
     def with_codec(self, codec: str) -> "BundleFile":
@@ -212,7 +228,22 @@ class BundleFile:
 
 
 def _blobs(fields: Fields) -> Iterator[BundledBlob]:
-    return (BundledBlob.read(item) for item in fields.objects("blobs"))
+    return (BundledBlob.read(item) for item in fields.each("blobs"))
+
+
+def _name(fields: Fields, key: str) -> str:
+    """Return the name of an image; raises `ContentError` where no bundle could have it."""
+    name = fields.text(key)
+    if not re.fullmatch(BUNDLE_NAME, name):
+        raise ContentError(f"{fields.where}: {shown(name)!r} is no name for an image in a bundle")
+    return name
+
+
+def _referrer(fields: Fields) -> Referrer:
+    found = Referrer.read(fields)
+    if found.tag and not re.fullmatch(BUNDLE_NAME, found.tag):
+        raise ContentError(f"{fields.where}: {shown(found.tag)!r} is no tag")
+    return found
 
 
 def _refuse_double(names: Iterable[str], where: str) -> None:

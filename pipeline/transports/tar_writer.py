@@ -129,6 +129,13 @@ def header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
+def header_size(name: str) -> int:
+    """Return the bytes of the `header` of a member of that name."""
+    length = len(name.encode("utf-8", "surrogateescape"))
+    # Of the long name a header, its bytes and a zero.
+    return BLOCK if length <= tarfile.LENGTH_NAME else 2 * BLOCK + -(-(length + 1) // BLOCK) * BLOCK
+
+
 def read_pieces(path: Path, size: int) -> Iterator[bytes]:
     """Yield the ``size`` bytes of a file in pieces of at most 1 MiB.
 
