@@ -19,6 +19,7 @@ from transship.schemas import SchemaError, validate
 KEY: Final = "lock"
 """The key that a lock has and a batch has not."""
 MAX_LOCK: Final = 256 << 20
+_PEEK: Final = 4096
 _BEGIN: Final = re.compile(rb"\s*\{")
 _AGAIN: Final = "make the lock again"
 
@@ -27,8 +28,9 @@ def find_lock(path: Path) -> Document | None:
     """Return the document of the lock ``path``, without lines; None where it is anything else, sound or not."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_LOCK + 1)
-        # Most files are batches, which are YAML.
+            raw = file.read(_PEEK)
+            # Most files are batches, which are YAML, or bundles, which are large.
+            raw += file.read(MAX_LOCK + 1 - _PEEK) if _BEGIN.match(raw) else b""
         if not _BEGIN.match(raw) or b'"lock"' not in raw:
             return None
         value = load(raw, str(path), MAX_LOCK)
