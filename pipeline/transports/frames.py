@@ -19,9 +19,13 @@ from transship.pipeline.compression.decoding import refuse_bomb
 from transship.pipeline.errors import ContentError, shown
 from transship.pipeline.transports.medium import InFile, Medium, read_at
 
-MAX_FRAMES: Final = 1 << 22
+MAX_FRAMES: Final = 1 << 20
+"""Those of a tar of 1 TiB as they are made here; their table takes 40 MB while it is read."""
 MAX_FRAME: Final = 16 << 20
 """Bytes in a frame that is read on its own; what has larger ones is unpacked as a whole."""
+_LEAST_FRAME: Final = 4096
+"""Bytes in a frame on average, where there are more than `_FREE_FRAMES`."""
+_FREE_FRAMES: Final = 4096
 _FOOTER: Final = struct.Struct("<IBI")
 _FOOTER_MAGIC: Final = 0x8F92EAB1
 _HEADER: Final = struct.Struct("<II")
@@ -80,10 +84,15 @@ def _table(raw: bytes, entry: int, end: int, where: str) -> SeekTable | None:
     if not all(packed) or not all(plain):
         # Who reads through would read what such a frame holds all the same.
         raise _lies(where, "a frame of no bytes")
-    table = SeekTable(array("Q", [0, *accumulate(packed)]), array("Q", [0, *accumulate(plain)]))
+    table = SeekTable(*(array("Q", accumulate(sizes, initial=0)) for sizes in (packed, plain)))
     if table.packed[-1] != end:
         raise _lies(where, f"its frames end at byte {table.packed[-1]}, the file's at {end}")
-    refuse_bomb(end, table.plain[-1])
+    if table.plain[-1] < _LEAST_FRAME * (len(plain) - _FREE_FRAMES):
+        raise _lies(where, f"{len(plain)} frames of {table.plain[-1]} bytes together, each takes its time")
+    try:
+        refuse_bomb(end, table.plain[-1])
+    except ContentError as error:
+        raise ContentError(f"{where}: {error.message.removeprefix('layer ')}") from error
     return None if len(plain) and max(plain) > MAX_FRAME else table
 
 
