@@ -6,18 +6,21 @@ and sizes, index.json from the images, blobs hash to their digests, and bundle.j
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from transship import schemas
-from transship.pipeline.bundle.stream import Stream
+from transship.pipeline.bundle.stream import Reader, Stream
 from transship.pipeline.bundle.trees import Trees
 from transship.pipeline.bundle.volumes import Fault, Files
 from transship.pipeline.digest import Digest, check
 from transship.pipeline.errors import ContentError
+from transship.pipeline.manifest.fields import Fields
 from transship.pipeline.manifest.referrer import beside
+from transship.pipeline.overlap import ahead
 from transship.pipeline.transports.bundle_file import BUNDLE, MAX_BUNDLE, BundledBlob, BundleFile
 from transship.pipeline.transports.checksums import Checksums
 from transship.pipeline.transports.entries import Entries
@@ -65,9 +68,8 @@ def verify_bundle(path: Path, said: Checksums | None = None) -> Verdict:
     try:
         stream = Stream(files)
     except ContentError as error:
-        for piece in files.pieces():
-            found.bytes += len(piece)
-        files.faults.append(Fault(files.volumes[-1].name, error.message))
+        found.bytes = Reader(ahead(files.pieces(), 1)).drain()
+        files.faults.append(Fault(files.volumes[-1].name, error.message.removeprefix("it: ")))
         found.faults = _ordered(files)
         return found
     try:
@@ -112,15 +114,15 @@ class _Pass:
         raw = self._member(BUNDLE, self._said_size(BUNDLE, MAX_BUNDLE))
         if self._files.document and str(Digest.of(raw)) != self._files.document:
             self._wrong(BUNDLE, "damaged: not what the checksums say")
-        said = BundleFile.read(raw, "it")
-        try:
-            schemas.validate("bundle", said.document(), BUNDLE)
-        except schemas.SchemaError as error:
-            raise ContentError(f"{BUNDLE}: {error}") from error
-        if said.raw() != raw:
+        said = BundleFile.read(raw, "its")
+        _refuse_misshapen(said)
+        if not said.is_spelt(raw):
             self._wrong(BUNDLE, "not spelt as transship does")
         self._found.said = said
-        for blob in said.blobs:
+        for number, blob in enumerate(said.blobs):
+            if self._stream.offset >= self._stream.size:
+                self._ended(said.blobs[number:])
+                break
             self._blob(blob)
         if self._stream.read(len(END)) != END or self._stream.drain():
             self._wrong("the end", "damaged, or bytes after it")
@@ -157,15 +159,18 @@ class _Pass:
         sound = self._stream.read(len(head)) == head
         self._places[blob.digest] = self._stream.offset
         hasher = hashlib.new(blob.digest.algorithm)
-        before = self._stream.offset
-        self._stream.through(blob.size, hasher.update)
-        short = self._stream.offset - before != blob.size
-        if short or hasher.hexdigest() != blob.digest.hex:
+        whole = self._stream.through(blob.size, hasher.update)
+        if not whole or hasher.hexdigest() != blob.digest.hex:
             self._lost(blob.digest, begin, "damaged: does not hash to its digest")
         elif not sound:
             self._lost(blob.digest, begin, "its header is damaged")
         if not self._padding(name, blob.size):
             self._lost(blob.digest, begin, "damaged behind it")
+
+    def _ended(self, left: Sequence[BundledBlob]) -> None:
+        """Note what cannot be there any more: sizes that lie would else be told of one by one."""
+        self._found.lost += [blob.digest for blob in left]
+        self._wrong("the end", f"too early: {len(left)} blobs should follow")
 
     def _lost(self, digest: Digest, begin: int, why: str) -> None:
         self._found.lost.append(digest)
@@ -198,17 +203,36 @@ class _Pass:
                 self._found.damaged.append(image.name)
                 continue
             reached.update(below)
+            if (view := trees.view(image.digest)) is not None and view.media_type != image.media_type:
+                self._faults.append(Fault(image.name, f"is a {view.media_type}, and not what {BUNDLE} says"))
             missing = [one for one, size in below.items() if size not in (trees.sizes.get(one), trees.left.get(one))]
-            unread = trees.view(image.digest) is None
+            unread = view is None
             if missing:
                 self._faults.append(Fault(image.name, f"{missing[0]} is not in the bundle"))
             if missing or unread or bad.intersection(below):
                 self._found.damaged.append(image.name)
-        besides = [blob.digest for blob in said.blobs if blob.digest not in reached]
+        besides = [digest for digest in (*trees.sizes, *trees.left) if digest not in reached]
         if besides and not bad and not self._found.damaged:
             self._faults.append(Fault(BUNDLE, f"{besides[0]} is of no image"))
         if not bad and self._index != index_of(said, trees):
             self._wrong(INDEX, "not what the images make of it")
+        if said.lock and _locked(said) != Counter((image.source, str(image.pinned)) for image in said.images):
+            self._wrong(BUNDLE, "its images are not those of the lock in it")
+
+
+def _refuse_misshapen(said: BundleFile) -> None:
+    """Raise `ContentError` where the schema does, but for the blobs, which were read one by one."""
+    base = replace(said.base, blobs=()) if said.base else None
+    try:
+        schemas.validate("bundle", replace(said, blobs=(), base=base).document(), BUNDLE)
+    except schemas.SchemaError as error:
+        raise ContentError(str(error)) from error
+
+
+def _locked(said: BundleFile) -> Counter[tuple[str, str]]:
+    """Return source and digest of each image of the lock in a bundle, which is sound by its schema."""
+    found = [(one, one.object("resolved")) for one in Fields(said.lock, f"{BUNDLE} lock").objects("images")]
+    return Counter((image.text("from"), resolved.text("digest")) for image, resolved in found)
 
 
 def index_of(said: BundleFile, trees: Trees) -> bytes:

@@ -1,15 +1,16 @@
 """The files of a bundle read through once, each hashed, whatever is wrong with them.
 
-A part that is missing is zeros to who reads on, so that what comes after it is still found where it should be.
+A part that is missing is a gap to who reads on, so that what comes after it is still found where it should be.
 """
 
 import hashlib
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from transship.pipeline.disk import disk_error
 from transship.pipeline.errors import ContentError, NotFoundError, TransportError
@@ -19,6 +20,15 @@ from transship.pipeline.transports.medium import InFile
 from transship.pipeline.transports.volumes import numbers, stem_of, volume, volumes
 
 _PIECE: Final = 1 << 20
+
+
+class Gap(NamedTuple):
+    """Bytes that are missing: how many, by what the checksums say, which may be any number."""
+
+    length: int
+
+
+Piece: TypeAlias = "bytes | Gap"
 
 
 class Fault(NamedTuple):
@@ -83,14 +93,13 @@ class Files:
 
     def at(self, offset: int) -> str:
         """Return the name of the file in which byte ``offset`` lies."""
-        found = [one.name for one, start in zip(self.volumes, self._starts, strict=False) if start <= offset]
-        return found[-1]
+        return self.volumes[min(bisect_right(self._starts, offset), len(self.volumes)) - 1].name
 
     def readinto(self, view: memoryview, offset: int) -> int:
         """Fill ``view`` from one file, with zeros where that fails."""
-        number = sum(start <= offset for start in self._starts[1:])
         if not 0 <= offset < self.size:
             return 0
+        number = bisect_right(self._starts, offset) - 1
         view = view[: self._starts[number + 1] - offset]
         count = 0
         with suppress(OSError, TransportError), open_regular(self._folder / self.volumes[number].name) as stream:
@@ -105,7 +114,7 @@ class Files:
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Piece]:
         """Yield all bytes in their order, as many as there should be; note what is wrong with which file."""
         found: dict[str, str] = {}
         for one in self.volumes:
@@ -122,7 +131,7 @@ class Files:
                     why = f"{more} bytes longer than it was" if more > 0 else ""
             except (OSError, TransportError) as error:
                 said = error if isinstance(error, TransportError) else disk_error(one.name, error)
-                why = "missing" if isinstance(said, NotFoundError) else said.message.rpartition(": ")[2]
+                why = "missing" if isinstance(said, NotFoundError) else said.advice or said.message.rpartition(": ")[2]
             if left and not why:
                 why = f"{left} bytes shorter than it was"
             sha256 = hasher.hexdigest()
@@ -133,7 +142,5 @@ class Files:
             found[one.name] = sha256
             if why:
                 self.faults.append(Fault(one.name, why))
-            while left:
-                piece = bytes(min(left, _PIECE))
-                left -= len(piece)
-                yield piece
+            if left:
+                yield Gap(left)
