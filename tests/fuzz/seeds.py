@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyzstd
 
+from support.hostile_bundles import members, sums
 from support.images import make_image, make_multi, write_layout
 from support.serving import write_docker_archive
 from transship.pipeline.transports.frames import encode_table
@@ -37,7 +38,9 @@ _BUNDLE = json.dumps(
             "name": "a:v1", "source": "dir:a", "pinned": _CONFIG["digest"], "digest": _CONFIG["digest"], "size": 7,
             "media-type": _CONFIG["mediaType"], "losses": ["z"], "referrers": [],
         }],
-        "base": {"digest": _CONFIG["digest"], "blobs": []},
+        "base": {
+            "digest": _CONFIG["digest"], "blobs": [{"digest": f"sha256:{'b' * 64}", "size": 1, "image": "a:v1"}],
+        },
     }
 ).encode()  # fmt: skip
 _SUM = f"# 7 bytes\n{'a' * 64}  b.tar.001\n# 3 bytes\n{'b' * 64}  b.tar.002\n"
@@ -101,7 +104,8 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "docker_archive": archives,
         "oci_archive": archives,
         "bundle_json": (_BUNDLE,),
-        "checksums": (f"# transship bundle, version 1\n# bundle.json {_CONFIG['digest']}\n{_SUM}".encode(),),
+        "checksums": (sums([f"# bundle.json {_CONFIG['digest']}", *_SUM.split("\n")[:-1]]),),
+        "bundle": (b"".join(member.raw for member in members()) + bytes(1024),),
         "signatures": (_SIGNATURE * 2, _ARMORED),
         "frames": (framed,),
         "layers": (gzip.compress(b"some text " * 99), pyzstd.compress(b"some text " * 99)),

@@ -3,6 +3,7 @@
 `tests/fuzz/run.py` runs one under atheris for as long as wanted; `test_fuzz_targets.py` runs each over Hypothesis.
 """
 
+import hashlib
 import io
 import os
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from transship.pipeline.batch import read_batch
+from transship.pipeline.bundle.verify import verify_bundle
 from transship.pipeline.compression import Compression
 from transship.pipeline.compression.decoding import Budget, decompressed
 from transship.pipeline.convert.shape import Shape
@@ -35,8 +37,9 @@ from transship.pipeline.registry.settings import HostSettings, Patience
 from transship.pipeline.registry.span import check_span
 from transship.pipeline.report import report
 from transship.pipeline.sync.reading import read_source_file
-from transship.pipeline.transports.bundle_file import BundleFile
-from transship.pipeline.transports.checksums import Checksums
+from transship.pipeline.transports.bundle import BundleSource, names_in
+from transship.pipeline.transports.bundle_file import BUNDLE, BundleFile
+from transship.pipeline.transports.checksums import Checksums, Volume
 from transship.pipeline.transports.docker_archive import DockerArchiveSource
 from transship.pipeline.transports.entries import Entries
 from transship.pipeline.transports.frames import Frames, seek_table
@@ -188,6 +191,30 @@ def bundle_json(data: bytes) -> None:
         assert BundleFile.read(found.raw(), "here") == found
 
 
+def bundle(data: bytes) -> None:
+    """Hold that whatever `bundle verify` finds sound all others read alike."""
+    with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
+        path = Path(name) / "b.tar"
+        path.write_bytes(data)
+        said = _said(path)
+        files = (Volume(path.name, len(data), hashlib.sha256(data).hexdigest()),)
+        with suppress(Error):
+            found = verify_bundle(path, Checksums(Digest.of(said), files))
+            if found.sound and found.said is not None:
+                assert found.said.raw() == said
+                assert names_in(path) == sorted(image.name for image in found.said.images)
+                for image in found.said.images:
+                    with closing(BundleSource(path, image.name)) as source:
+                        assert source.manifest().digest == image.digest
+
+
+def _said(path: Path) -> bytes:
+    """Return the bundle.json of an archive, or nothing."""
+    with suppress(Error), closing(Archive(path)) as archive:
+        return archive.read(archive.find(BUNDLE), 1 << 20)
+    return b""
+
+
 def checksums(data: bytes) -> None:
     with suppress(Error):
         assert Checksums.parse(data, "here").raw() == data
@@ -275,7 +302,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         manifest, index, config, challenges, link, location, content_range, retry_after, tags, token, error_body,
-        response, tar, docker_archive, oci_archive, bundle_json, checksums, signatures,
+        response, tar, docker_archive, oci_archive, bundle_json, bundle, checksums, signatures,
         frames, layers, checkpoint, plan, batch, source_file, auth_file, reference,
     )
 }  # fmt: skip

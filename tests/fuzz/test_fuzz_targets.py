@@ -1,6 +1,8 @@
 """Case 37: the targets of the fuzzer over Hypothesis, from nothing and from sound inputs that were changed."""
 
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,10 @@ from hypothesis import strategies as st
 from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
 from support.figures import tally
+from support.hostile_bundles import members, packed
+from transship.pipeline.bundle.verify import verify_bundle
+from transship.pipeline.transports.bundle_file import BundleFile
+from transship.pipeline.transports.checksums import Checksums
 
 EXAMPLES = 60
 COUNTED = "{inputs:.0f} inputs of {targets:.0f} targets: only our errors; at most {took:.1f} s for those of one target"
@@ -54,6 +60,16 @@ def test_case_37_any_bytes_give_a_value_or_one_of_our_errors(name: str) -> None:
 def test_case_37_what_is_sound_and_what_was_found_once_is_survived(name: str) -> None:
     for data in (*seeds().get(name, ()), *FOUND.get(name, ()), b"", b"\0" * 1024):
         TARGETS[name](data)
+
+
+def test_what_bundles_are_fuzzed_from_is_sound() -> None:
+    """Else nothing behind the first check would ever be reached."""
+    sound = seeds()
+    assert BundleFile.read(sound["bundle_json"][0], "here").images
+    assert Checksums.parse(sound["checksums"][0], "here").volumes
+    with tempfile.TemporaryDirectory() as name:
+        path = packed(Path(name) / "b.tar", sound["bundle"][0], members()[2].content)
+        assert verify_bundle(path).sound
 
 
 FOUND: dict[str, tuple[bytes, ...]] = {

@@ -5,6 +5,7 @@ import functools
 import re
 from pathlib import Path
 
+from support.hostile_place import bundle_words
 from transship.pipeline.cli.commands import COMMANDS, HIDDEN
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -13,7 +14,7 @@ ROWS = dict(re.findall(r"^\| (\d+) \|(.*)\|$", PAGE, re.MULTILINE))
 PROMISES = re.findall(
     r"^\| (.*) \|$", PAGE.partition("## What holds")[2].partition("## What does not")[0], re.MULTILINE
 )[1:]
-MEETS = dict(re.findall(r"^\| `([a-z-]+)` \| .* \| ([\d, to]+) \|$", PAGE, re.MULTILINE))
+MEETS = dict(re.findall(r"^\| `([a-z -]+)` \| .* \| ([\d, to]+) \|$", PAGE, re.MULTILINE))
 READERS = ("copy", "inspect", "verify", "layers", "run")
 WRITERS = ("copy", "sync", "run")
 GIVEN = {
@@ -25,6 +26,7 @@ GIVEN = {
     "MOVERS": READERS,
     "every_reader_refuses": READERS,
     "place.refused": (*READERS, "serve"),
+    "bundle_refused": tuple(bundle_words()),
     "copy_refused": ("copy",),
     "served": ("serve",),
     "push": WRITERS,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from support.command import tree
 from support.figures import tally
-from support.hostile_world import MOST_MEMORY
+from support.hostile_world import IMAGE as OWN
+from support.hostile_world import MOST_MEMORY, OBEYED
+from support.images import write_layout
 from support.zygote import Done, Zygote
 
 READERS = ("copy", "copy --all", "inspect", "inspect --config", "verify", "layers", "run")
@@ -17,6 +19,23 @@ _MET = (
     "{commands:.0f} commands: {touched:.0f} files outside the destination touched, "
     "at most {above:.0f} MiB above an idle process, {took:.1f} s"
 )
+
+
+def bundle_words(path: str = "in.tar") -> dict[str, tuple[str, ...]]:
+    """Return the words of each command that reads the bundle at ``path``; the first three verify all of it."""
+    return {
+        "bundle verify": ("bundle", "verify", path),
+        "bundle load": ("bundle", "load", path, "--to", "oci:out", "--progress", "none"),
+        "bundle apply": ("bundle", "apply", path, "--to", "oci:out", "--progress", "none"),
+        "bundle list": ("bundle", "list", path),
+        "bundle diff": ("bundle", "diff", path, path),
+        "bundle create": ("bundle", "create", "own.yaml", "-o", "out.tar", "--since", path, "--progress", "none"),
+        "copy": ("copy", "--all", f"bundle:{path}:team/app:v1", "oci:out:x"),
+        "inspect": ("inspect", f"bundle:{path}:team/app:v1"),
+        "list-tags": ("list-tags", f"bundle:{path}"),
+        # An address of nobody: what is sound is not served either.
+        "serve": ("serve", "--address=192.0.2.1", path),
+    }
 
 
 class Place:
@@ -83,6 +102,32 @@ class Place:
             assert not (self.folder / "out").exists(), name
             assert not list(self.folder.glob("layers-*")), name
             shutil.rmtree(self.folder / "runs", ignore_errors=True)
+
+    def bundle_refused(self, says: str, reads: str = "", path: str = "in.tar") -> None:
+        """Hold that no command that verifies the bundle takes it, for what it ``says``, and that none leaves anything.
+
+        The commands that read it without verifying it say ``reads``; they may take it where that is empty. Each input
+        gets two of each kind, by the test's name.
+        """
+        words = bundle_words(path)
+        write_layout(self.folder / "own", {"x": OWN})
+        (self.folder / "own.yaml").write_text("version: 1\nimages: [{from: 'oci:own:x'}]\n")
+        turn = zlib.crc32(self.folder.name.encode())
+        names = list(words)
+        for name in ("bundle verify", names[1 + turn % 2], names[3 + turn % 7], names[3 + (turn + 3) % 7]):
+            done = self.run(*words[name], may_change=("out", "runs"))
+            wanted = says if name in names[:3] else reads
+            assert not OBEYED.search(done.out + done.err), (name, ascii(done.err))
+            if not wanted:
+                assert done.code in (0, 2), (name, done.err)
+            else:
+                assert done.code in (1, 2), (name, done)
+                assert wanted in done.err.splitlines()[0], (name, done.err)
+                assert name == "bundle verify" or len(done.err.splitlines()) == 1, (name, done.err)
+                assert not list(self.folder.glob("out*")), name
+            for left in (*self.folder.glob("out*"), self.folder / "runs"):
+                shutil.rmtree(left, ignore_errors=True)
+                left.unlink(missing_ok=True)
 
     def copy_refused(self, source: str, destination: str, says: str, *extra: str) -> Done:
         done = self.run("copy", *extra, source, destination)

@@ -35,7 +35,7 @@ ASK = (*READ, "lock")
 _MET = "{commands:.0f} commands: at most {above:.0f} MiB above an idle process, {read:.1f} MiB sent to one"
 _SINK = "{requests:.0f} requests at the recording sink, {leaks:.0f} with credentials"
 _TRACE = re.compile(r"Traceback|^\s+File ", re.MULTILINE)
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass
@@ -159,7 +159,7 @@ class World:
         said = done.out + done.err
         assert done.code in (0, 1, 2), (done.code, said[-2000:])
         assert not _TRACE.search(said), said[-2000:]
-        assert not _OBEYED.search(said), ascii(said[-2000:])
+        assert not OBEYED.search(said), ascii(said[-2000:])
         assert PASSWORD not in said
         assert BASIC.split()[1] not in said
         above = done.memory - self.zygote.idle
