@@ -21,7 +21,6 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError
 from transship.pipeline.transports import archive_index, bundle
 from transship.pipeline.transports.bundle import BundleSource
-from transship.pipeline.transports.tar_writer import header, header_size
 
 LAYER = IMAGES["team/app:v1"].layers[-1]
 
@@ -336,19 +335,3 @@ def test_the_commands_that_begin_so_are_listed(capsys):
 
 def test_this_python_is_named_nowhere_in_it(whole):
     assert sys.version.split()[0].encode() not in members(whole)["bundle.json"]
-
-
-@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 141, 511, 512, 1100])
-def test_the_size_of_a_header_is_known_without_it(size):
-    for letter in ("x", "é"):
-        name = (letter * size)[:size]
-        assert header_size(name) == len(header(name, 8**12))
-
-
-def test_an_image_that_a_bundle_has_not_is_said_in_a_line(tmp_path):
-    create(write_batch(tmp_path, IMAGES), tmp_path / "b.tar")
-    for words in (("copy", "bundle:b.tar:none:v1", "dir:out"), ("inspect", "bundle:b.tar:none:v1")):
-        done = command(tmp_path, *words)
-        assert done.returncode == 2
-        assert done.stderr.startswith("transship: b.tar: no image 'none:v1'; it has: ")
-        assert done.stderr.count("\n") == 1

@@ -19,6 +19,7 @@ from transship.pipeline.transports.frames import encode_table
 from transship.pipeline.transports.medium import FileMedium, Medium, Window, read_at
 from transship.pipeline.transports.oci_archive import OciArchiveSource
 from transship.pipeline.transports.spool import open_medium
+from transship.pipeline.transports.tar_writer import header, header_size
 from transship.pipeline.transports.volumes import Volumes
 
 IMAGE = make_image(1, layer_size=30_000)
@@ -274,3 +275,10 @@ def test_all_is_served_in_place(tmp_path, archive, form):
         assert Reply(port, target, Range="bytes=4000-12000").body == layer.packed[4000:12001]
         assert Reply(port, "/v2/mirror/tags/list").status == 200
     assert spool._unpacked_lately._files == unpacked
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 141, 511, 512, 1100])
+def test_the_size_of_a_header_is_known_without_it(size):
+    for letter in ("x", "é"):
+        name = (letter * size)[:size]
+        assert header_size(name) == len(header(name, 8**12))

@@ -39,6 +39,14 @@ def test_what_the_tests_spoil_is_sound_before(place: Place) -> None:
         assert (done.code, done.err) == (0, "")
 
 
+def test_an_image_that_a_bundle_has_not_is_said_in_a_line(place: Place) -> None:
+    written(place.folder / "in.tar", members())
+    for words in (("copy", "bundle:in.tar:none:v1", "dir:out"), ("inspect", "bundle:in.tar:none:v1")):
+        done = place.run(*words)
+        assert done.code == 2
+        assert done.err == "transship: in.tar: no image 'none:v1'; it has: team/app:v1, tool:v2\n"
+
+
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
