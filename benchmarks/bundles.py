@@ -70,8 +70,9 @@ def _verify(count: int) -> Scenario:
         frozenset({"real", "bundle"}),
         images=count,
         note="transship hashes each byte twice: as part of its file, and of its blob. sha256sum does the first alone, "
-        "and knows of no image; that of coreutils 9.1 uses no instructions of the processor for it. skopeo has no command for it: what checks each blob is a copy of each image, here out "
-        "of the bundle's layout, unpacked before.",
+        "and knows of no image; that of coreutils 9.1 uses no instructions of the processor for it. skopeo has no "
+        "command for it: what checks each blob is a copy of each image, here out of the bundle's layout, unpacked "
+        "before.",
     )
 
 
