@@ -46,7 +46,7 @@ def test_a_registry_never_has_more_at_once_than_it_is_said_to_take(
 
 
 def test_what_is_allowed_is_used(tmp_path, open_registry, repository):
-    with counting(open_registry.port, 6) as (port, counts):
+    with counting(open_registry.port, 6, meet=6) as (port, counts):
         batch(tmp_path, port, repository, "oci:out:{name}", 6)
         done = command(tmp_path, "run", "batch.yaml", "--workers", "16", "--processes", "2", "--progress", "none")
         assert (done.returncode, done.stderr) == (0, "")

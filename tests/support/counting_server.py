@@ -11,6 +11,8 @@ from support.listening import listening
 
 _SLOW = 0.01
 """Seconds an answer takes at least, so that requests meet."""
+_PATIENCE = 10.0
+"""Seconds for requests to meet that are to."""
 _GRACE = 2.0
 """Seconds for a connection that its client has closed to be heard of here."""
 
@@ -18,8 +20,10 @@ _GRACE = 2.0
 class Counts:
     """The most at once so far. A request counts until the last byte of its answer is sent."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, meet: int = 0) -> None:
         self.limit = limit
+        self._meet = meet
+        self._met = threading.Event()
         self.requests = self.connections = 0
         self._now = {"requests": 0, "connections": 0}
         self._lock = threading.Lock()
@@ -33,6 +37,13 @@ class Counts:
             time.sleep(0.002)
         with self._lock:
             setattr(self, kind, max(getattr(self, kind), self._now[kind]))
+            if self.requests >= self._meet:
+                self._met.set()
+
+    def wait(self) -> None:
+        """Wait once, for as many requests as are to meet; on a busy machine they come one after the other."""
+        self._met.wait(_PATIENCE)
+        self._met.set()
 
     def end(self, kind: str) -> None:
         with self._lock:
@@ -46,9 +57,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def counting(target: int, limit: int) -> Iterator[tuple[int, Counts]]:
-    """Yield the port of a front of the registry at port ``target``, and what it counts."""
-    counts = Counts(limit)
+def counting(target: int, limit: int, *, meet: int = 0) -> Iterator[tuple[int, Counts]]:
+    """Yield the port of a front of the registry at port ``target``, and what it counts.
+
+    Answers with blobs wait until ``meet`` requests are there at once, or it is clear that so many never are.
+    """
+    counts = Counts(limit, meet)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -68,6 +82,8 @@ def counting(target: int, limit: int) -> Iterator[tuple[int, Counts]]:
             counts.begin("requests")
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             time.sleep(_SLOW)
+            if "/blobs/" in self.path:
+                counts.wait()
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", target, timeout=30)) as onward:
                 # With its own Host, as what the registry gives as a Location is to lead here.
                 onward.request(self.command, self.path, body or None, dict(self.headers))
