@@ -30,14 +30,16 @@ class Listed(NamedTuple):
 
 def listed(trees: Trees) -> Iterator[Listed]:
     """Yield the images of a bundle, by name; raises `ContentError` where one is malformed."""
-    for image in trees.said.images:
-        below = trees.below(image)
-        yield Listed(image, below, frozenset(_layers(trees, below)))
+    return (_listed(trees, image) for image in trees.said.images)
+
+
+def _listed(trees: Trees, image: BundledImage) -> Listed:
+    below = trees.below(image)
+    return Listed(image, below, frozenset(_layers(trees, below)))
 
 
 def _layers(trees: Trees, below: dict[Digest, int]) -> Iterator[Digest]:
-    for digest in below:
-        view = trees.views.get(digest)
+    for view in trees.manifests(below):
         if isinstance(view, Image):
             yield from (layer.digest for layer in view.layers)
         elif isinstance(view, Index):
@@ -88,23 +90,24 @@ def difference(old: Trees, new: Trees) -> Difference:
 
     What a base is to have brought counts as there.
     """
-    before, after = ({one.image.name: one for one in listed(trees)} for trees in (old, new))
+    before, after = ({image.name: image for image in trees.said.images} for trees in (old, new))
     had, has = ({**trees.sizes, **trees.left} for trees in (old, new))
     came, went = _less(has, had), _less(had, has)
-    found = (_change(name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
-    # A layer that another image has or had is neither new nor gone.
-    changes = tuple(
-        one._replace(came=_among(one.came, came), went=_among(one.went, went)) for one in found if one is not None
+    pairs = ((name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
+    found = (
+        _change(name, _listed(old, was) if was else None, _listed(new, now) if now else None)
+        for name, was, now in pairs
+        # What is the same in both is not looked into.
+        if was is None or now is None or was.digest != now.digest
     )
+    # A layer that another image has or had is neither new nor gone.
+    changes = tuple(one._replace(came=_among(one.came, came), went=_among(one.went, went)) for one in found)
     return Difference(changes, came, went)
 
 
-def _change(name: str, old: Listed | None, new: Listed | None) -> Change | None:
+def _change(name: str, old: Listed | None, new: Listed | None) -> Change:
     was, now = (str(one.image.digest) if one else "" for one in (old, new))
-    if was == now:
-        return None
-    layers = [_layers_of(one) for one in (old, new)]
-    return Change(name, was, now, layers[1], layers[0])
+    return Change(name, was, now, _layers_of(new), _layers_of(old))
 
 
 def _among(some: dict[Digest, int], others: dict[Digest, int]) -> dict[Digest, int]:

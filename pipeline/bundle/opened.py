@@ -30,7 +30,7 @@ def opened(path: Path) -> Iterator[Trees]:
             check(raw, digest, f"{path} manifest {digest}")
             return raw
 
-        yield Trees(said, read)
+        yield Trees(said, read, f"{path}: ")
     except NotFoundError as error:
         raise NotFoundError(error.message, advice=error.advice or "is it a bundle?") from error
     finally:

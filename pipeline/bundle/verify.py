@@ -202,14 +202,15 @@ class _Pass:
                 self._faults.append(Fault(image.name, error.message))
                 self._found.damaged.append(image.name)
                 continue
-            reached.update(below)
-            if (view := trees.view(image.digest)) is not None and view.media_type != image.media_type:
-                self._faults.append(Fault(image.name, f"is a {view.media_type}, and not what {BUNDLE} says"))
+            # What is not in it is missed below, and may be much.
+            reached.update(one for one in below if one in trees.sizes or one in trees.left)
+            root = trees.root(image.digest, image.name)
+            if root is not None and root.media_type != image.media_type:
+                self._faults.append(Fault(image.name, f"is a {root.media_type}, and not what {BUNDLE} says"))
             missing = [one for one, size in below.items() if size not in (trees.sizes.get(one), trees.left.get(one))]
-            unread = view is None
             if missing:
                 self._faults.append(Fault(image.name, f"{missing[0]} is not in the bundle"))
-            if missing or unread or bad.intersection(below):
+            if missing or root is None or bad.intersection(below):
                 self._found.damaged.append(image.name)
         besides = [digest for digest in (*trees.sizes, *trees.left) if digest not in reached]
         if besides and not bad and not self._found.damaged:
@@ -242,12 +243,12 @@ def index_of(said: BundleFile, trees: Trees) -> bytes:
 
 def _roots(said: BundleFile, trees: Trees) -> Iterator[Root]:
     for image in said.images:
-        view = trees.view(image.digest)
-        yield Root.of(view, image.name) if view else Root(image.media_type, image.digest, image.size, image.name)
+        found = trees.root(image.digest, image.name)
+        yield found or Root(image.media_type, image.digest, image.size, image.name)
         for one in image.referrers:
-            view, name = trees.view(one.manifest.digest), beside(image.name, one.tag) if one.tag else ""
+            name = beside(image.name, one.tag) if one.tag else ""
             kind = one.manifest.media_type, one.manifest.digest, one.manifest.size
-            yield Root.of(view, name) if view else Root(*kind, name, one.manifest.artifact_type)
+            yield trees.root(one.manifest.digest, name) or Root(*kind, name, one.manifest.artifact_type)
 
 
 def refuse_damaged(verdict: Verdict, path: Path) -> None:

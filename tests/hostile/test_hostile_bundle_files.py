@@ -1,6 +1,7 @@
 """The files of a bundle that nobody vouches for: checksums, volumes, frames of zstd."""
 
 import hashlib
+import json
 import os
 import struct
 from collections.abc import Callable
@@ -9,8 +10,15 @@ from pathlib import Path
 import pytest
 import pyzstd
 
-from support.hostile_bundles import members, packed, sums, written
-from support.hostile_place import Place
+from support.hostile_bundles import IMAGES, Member, members, packed, sound, sums, written
+from support.hostile_place import Place, bundle_words
+from support.images import OCI_INDEX
+from transship.pipeline.bundle import trees
+from transship.pipeline.bundle.listing import listed
+from transship.pipeline.bundle.opened import opened
+from transship.pipeline.bundle.verify import verify_bundle
+from transship.pipeline.digest import Digest
+from transship.pipeline.errors import ContentError
 from transship.pipeline.transports.frames import encode_table
 
 M = members()
@@ -18,6 +26,7 @@ DOCUMENT = M[2].content
 RAW = b"".join(member.raw for member in M) + bytes(1024)
 OWN = f"# bundle.json sha256:{hashlib.sha256(DOCUMENT).hexdigest()}"
 FRAME = 4096
+NAME = "org.opencontainers.image.ref.name"
 
 
 def volume(path: Path, number: int) -> Path:
@@ -200,3 +209,53 @@ def test_row_28_frames_that_are_bombs_or_lie_are_refused(place: Place, kind: str
     make, says, reads = FRAMES[kind]
     packed(place.folder / "in.tar.zst", make(), DOCUMENT)
     place.bundle_refused(says, reads, "in.tar.zst")
+
+
+def many(count: int, layers: int) -> tuple[list[Member], str]:
+    """Return a bundle of so many indexes of one manifest of so many layers, and the digest of one of these."""
+    said, one = sound(), IMAGES["team/app:v1"]
+    lost = [{"mediaType": "x/y", "digest": f"sha256:{number:064x}", "size": 5} for number in range(layers)]
+    large = json.dumps({**one.document, "layers": lost}, separators=(",", ":")).encode()
+    entry = {"mediaType": one.media_type, "digest": str(Digest.of(large)), "size": len(large)}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    roots = [json.dumps({**index, "annotations": {"n": str(number)}}).encode() for number in range(count)]
+    more = {str(Digest.of(raw)): raw for raw in (large, *roots)}
+    first, last = said["images"]
+    said["images"] = [first]
+    for number, raw in enumerate(roots):
+        named = {"digest": str(Digest.of(raw)), "size": len(raw), "media-type": OCI_INDEX}
+        said["images"].append({**first, **named, "name": f"team/many:v{number:03}"})
+    said["images"].append(last)
+    sizes = {blob["digest"]: blob["size"] for blob in said["blobs"]} | {key: len(raw) for key, raw in more.items()}
+    said["blobs"] = [{"digest": digest, "size": size} for digest, size in sorted(sizes.items())]
+    entries = [
+        {
+            "mediaType": image["media-type"],
+            "digest": image["digest"],
+            "size": image["size"],
+            "annotations": {NAME: image["name"]},
+        }
+        for image in said["images"]
+    ]
+    return members(said, json.dumps({**index, "manifests": entries}).encode(), more), str(lost[0]["digest"])
+
+
+def test_row_15_many_images_of_one_large_manifest_take_no_more_memory_than_it(place: Place) -> None:
+    parts, lost = many(60, 15_000)
+    written(place.folder / "in.tar", parts)
+    words = bundle_words()
+    done = place.run(*words["bundle list"])
+    assert (done.code, done.out.count("\nteam/many:v")) == (0, 60)
+    done = place.run(*words["bundle verify"])
+    assert done.code == 1
+    assert f"team/many:v000: {lost} is not in the bundle" in done.err
+
+
+def test_row_15_what_images_name_together_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "in.tar", many(20, 100)[0])
+    with opened(path) as found:
+        assert len(list(listed(found))) == 22
+    monkeypatch.setattr(trees, "MAX_NAMED", 1000)
+    with opened(path) as found, pytest.raises(ContentError, match=r"in\.tar: its images name over 1000 blobs"):
+        list(listed(found))
+    assert any("name over 1000 blobs" in fault.why for fault in verify_bundle(path).faults)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +65,13 @@ def spelt(said: object) -> bytes:
     return json.dumps(said, ensure_ascii=False, indent=1, sort_keys=True).encode(errors="surrogatepass") + b"\n"
 
 
-def members(said: Said | bytes | None = None, index: bytes | None = None) -> list[Member]:
-    """Return the members of a bundle, all in their places, of what bundle.json says and of all blobs there are."""
+def members(
+    said: Said | bytes | None = None, index: bytes | None = None, more: Mapping[str, bytes] | None = None
+) -> list[Member]:
+    """Return the members of a bundle, all in their places, of what bundle.json says and of all blobs there are.
+
+    There are ``more`` where a bundle.json says so, by their digests.
+    """
     entries = [
         {
             "mediaType": image.media_type,
@@ -77,7 +82,9 @@ def members(said: Said | bytes | None = None, index: bytes | None = None) -> lis
         for name, image in sorted(IMAGES.items())
     ]
     own = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
-    blobs = {str(digest): raw for image in IMAGES.values() for digest, raw in image.all_blobs.items()}
+    blobs = {str(digest): raw for image in IMAGES.values() for digest, raw in image.all_blobs.items()} | dict(
+        more or {}
+    )
     raw = said if isinstance(said, bytes) else spelt(sound() if said is None else said)
     return [
         Member("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
