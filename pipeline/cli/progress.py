@@ -27,8 +27,12 @@ class Progress(Protocol):
         """Draw no more."""
 
 
-def make_progress(style: Style, total: int, stream: TextIO = sys.stderr) -> Progress:
-    """Return the progress display for ``total`` images; ``auto`` is bars on a terminal, lines elsewhere."""
+def make_progress(style: Style, total: int, stream: TextIO | None = None) -> Progress:
+    """Return the progress display for ``total`` images on ``stream``, by default what standard error is by then.
+
+    ``auto`` is bars on a terminal, lines elsewhere.
+    """
+    stream = stream or sys.stderr
     if style == "auto":
         style = "bar" if stream.isatty() else "lines"
     if style == "bar":
