@@ -41,6 +41,6 @@ def serve(
         shown_host = f"[{host}]" if ":" in host else host
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
         named = ", ".join(str(path) for path in paths[:_SHOWN]) + more
-        announce(f"serving {named} on http://{shown_host}:{server.server_port} ({served} repositories)")
         with contextlib.suppress(KeyboardInterrupt):
+            announce(f"serving {named} on http://{shown_host}:{server.server_port} ({served} repositories)")
             server.serve_forever()
