@@ -247,7 +247,8 @@ def test_all_files_of_a_bundle_are_one_bundle(tmp_path: Path, capsys: pytest.Cap
     assert main(["bundle", "verify", *files]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said] == [f"{tmp_path}/b.tar", f"{tmp_path}/c.tar"]
-    assert main(["bundle", "load", *files[:3], "--to", f"oci:{tmp_path}/out", "--runs", f"{tmp_path}/runs"]) == 0
+    places = ("--to", f"oci:{tmp_path}/out", "--runs", f"{tmp_path}/runs", "--progress", "none")
+    assert main(["bundle", "load", *files[:3], *places]) == 0
     assert main(["bundle", "list", f"{tmp_path}/b.tar.002"]) == 0
     # What belongs to no bundle is what it is called.
     (tmp_path / "b.tar.sums").unlink()

@@ -230,7 +230,7 @@ def test_frames_too_large_to_be_kept_are_unpacked_as_a_whole(tmp_path, monkeypat
         open_medium(tmp_path / "x.zst", in_place=True)
 
 
-def test_frames_of_all_media_together_are_kept_up_to_so_many_bytes(tmp_path, monkeypatch):
+def test_frames_that_are_not_read_to_their_end_are_kept_up_to_so_many_bytes(tmp_path, monkeypatch):
     kept = frames._Kept(1200)
     monkeypatch.setattr(frames, "_kept", kept)
     media = []
@@ -238,10 +238,12 @@ def test_frames_of_all_media_together_are_kept_up_to_so_many_bytes(tmp_path, mon
         path = tmp_path / f"{number}.zst"
         path.write_bytes(FRAMES)
         media.append(open_medium(path))
-        for _ in range(2):
-            assert read_at(media[-1], 0, 2000) == b"a" * 1000 + b"b" * 1000
-            assert len(kept._frames) == 2
-            assert sum(map(len, kept._frames.values())) == kept._bytes == 1000
+        for offset in (0, 600, 1100, 700):
+            assert read_at(media[-1], offset, 100) == (b"a" if offset < 1000 else b"b") * 100
+        assert len(kept._frames) == 2
+        assert sum(map(len, kept._frames.values())) == kept._bytes == 1000
+    assert read_at(media[-1], 0, 2000) == b"a" * 1000 + b"b" * 1000
+    assert kept._bytes == 0
     for medium in media:
         medium.close()
 

@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,7 +202,10 @@ def test_access_log_has_a_line_a_request(layout: Path) -> None:
         Reply(port, f"/v2/tool/blobs/{digest}", Range="bytes=0-9")
         Reply(port, "/v2/tool/manifests/none")
         Reply(port, "/v2/", "HEAD")
-    # Each connection writes its line after its answer: two may come in either order.
+        # Each connection writes its line after its answer: two may come in either order.
+        deadline = time.monotonic() + 20
+        while log.getvalue().count("\n") < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
     lines = {json.loads(line)["status"]: json.loads(line) for line in log.getvalue().splitlines()}
     assert {(line["method"], line["status"], line["range"]) for line in lines.values()} == {
         ("GET", 206, "bytes=0-9"),

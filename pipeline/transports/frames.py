@@ -32,7 +32,8 @@ _HEADER: Final = struct.Struct("<II")
 _HEADER_MAGIC: Final = 0x184D2A5E
 _SUMS: Final = 0x80
 _RESERVED: Final = 0x7C
-_KEPT: Final = 16 << 20
+_KEPT: Final = 48 << 20
+"""Bytes of frames that somebody is in the midst of."""
 _WINDOW_LOG: Final = 27
 
 
@@ -122,8 +123,12 @@ class Frames:
             return 0
         number = bisect_right(self._table.plain, offset) - 1
         begin = offset - self._table.plain[number]
-        some = memoryview(self._frame(number))[begin : begin + len(view)]
+        frame = self._frame(number)
+        some = memoryview(frame)[begin : begin + len(view)]
         view[: len(some)] = some
+        if begin + len(some) == len(frame):
+            # Most are read through, once.
+            _kept.drop((self._mark, number))
         return len(some)
 
     def in_files(self, _offset: int, _count: int) -> Iterator[InFile]:
@@ -146,7 +151,7 @@ class Frames:
 
 
 class _Kept:
-    """The last frames that were unpacked, of all files together: there may be many, and large ones."""
+    """Frames that were unpacked and not read to their end, of all files together: there may be many, and large ones."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -168,6 +173,10 @@ class _Kept:
                 self._bytes += len(frame)
             while self._bytes > self._most and len(self._frames) > 1:
                 self._bytes -= len(self._frames.popitem(last=False)[1])
+
+    def drop(self, key: Hashable) -> None:
+        with self._lock:
+            self._bytes -= len(self._frames.pop(key, b""))
 
 
 _kept: Final = _Kept(_KEPT)
