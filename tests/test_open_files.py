@@ -1,6 +1,7 @@
 """Few open files: what is worked on at once is bounded by them, and nothing fails for want of one."""
 
 import subprocess
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_more_archives_and_volumes_are_served_than_files_may_be_open(tmp_path):
         assert said.startswith("serving b.tar, 0.tar.zst, 1.tar.zst, 2.tar.zst, 3.tar.zst and 46 more on ")
         for digest, raw in {**app.blobs, **web.blobs}.items():
             assert Reply(port, f"/v2/team/app/blobs/{digest}").body == raw
+        process.terminate()
+    assert process.returncode == 0
+
+
+def test_a_server_has_as_many_files_as_it_may(tmp_path):
+    image = make_image("served", docker=False)
+    write_layout(tmp_path / "from", {"team/app:v1": image})
+    words = ["sh", "-c", 'ulimit -S -n 40; exec "$@"', "sh", *ARGUMENTS, "serve", "from"]
+    with subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().partition("127.0.0.1:")[2].partition(" ")[0])
+        connections = [HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(60)]
+        for connection in connections:
+            connection.request("GET", f"/v2/team/app/blobs/{image.layers[0].digest}")
+            assert connection.getresponse().read() == image.layers[0].packed
+        for connection in connections:
+            connection.close()
         process.terminate()
     assert process.returncode == 0
 

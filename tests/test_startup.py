@@ -35,8 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]
         yield registry
 
 
-def loaded(folder: Path, *words: str) -> set[str]:
-    """Run the command to its end; return the modules that its process then has, but for those of Python's own start.
+def loaded(folder: Path, *words: str, code: int = 0) -> set[str]:
+    """Run the command to its end, with ``code``; return the modules that its process then has, less those of a start.
 
     An editable install has a finder there that loads much.
     """
@@ -52,7 +52,7 @@ def loaded(folder: Path, *words: str) -> set[str]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(told.read_text().split())
 
 
@@ -99,6 +99,17 @@ def test_a_copy_between_files_loads_no_network_no_engine_and_no_codec(tmp_path: 
         | {"argcomplete", "dataclasses", "transship.pipeline.cli.manual"}
     )
     assert not any(name.startswith(("transship.tasks", "transship.pipeline.trust.encryption")) for name in found)
+
+
+def test_what_serves_files_loads_no_engine_no_codec_and_no_client(tmp_path: Path) -> None:
+    write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
+    # An address of nobody: it ends when all is read.
+    found = loaded(tmp_path, "serve", "from", "--address", "192.0.2.1", code=2)
+    assert "transship.pipeline.serve.server" in found
+    assert not found & (ENGINE | CONNECTION | PROGRAMS | {"pyzstd", "isal", "urllib3"})
+    assert not any(
+        name.startswith(("transship.tasks", "transship.pipeline.trust", "transship.pipeline.batch")) for name in found
+    )
 
 
 def test_a_copy_that_unpacks_layers_loads_the_one_codec_it_uses(tmp_path: Path) -> None:

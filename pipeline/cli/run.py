@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import re
-import resource
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from transship.pipeline.cli.limits import allow_files
 from transship.pipeline.cli.progress import Progress, make_progress
 from transship.pipeline.cli.trust_options import enforcing, guard_of
 from transship.pipeline.errors import LONGEST_LINE, UsageError, shown
@@ -252,9 +252,7 @@ def set_limits() -> None:
 
     glibc gives each thread a heap of its own, and none gives back what it once grew to.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_files()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
