@@ -234,7 +234,7 @@ def test_on_a_base_it_is_as_large_as_what_is_new(world: World, later: dict[str, 
     old, new = blobs_of(bundle_corpus()), blobs_of(a_week_later())
     wanted, size = sum(size for digest, size in new.items() if digest not in old), later[base].stat().st_size
     print(f"since {base}: {size} bytes, {size / wanted:.4f} of those new")
-    assert wanted < size < (1.05 if FULL else 1.10) * wanted
+    assert wanted < size < 1.05 * wanted
 
 
 def apply(folder: Path, bundle: Path, to: str) -> "subprocess.CompletedProcess[str]":

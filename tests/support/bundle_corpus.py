@@ -13,7 +13,7 @@ from typing import Any
 from support.corpus import Packed, Sample, assembled, base_layers, multi_platform, pack, sha256
 from support.images import OCI_INDEX, OCI_MANIFEST
 
-COUNT = int(os.environ.get("TRANSSHIP_IMAGES", "10"))
+COUNT = int(os.environ.get("TRANSSHIP_IMAGES", "6"))
 BASE = int(os.environ.get("TRANSSHIP_BASE_MIB", "1")) << 20
 OWN = int(os.environ.get("TRANSSHIP_OWN_MIB", "1")) << 20
 FULL = "TRANSSHIP_IMAGES" in os.environ
