@@ -17,7 +17,7 @@ def perform(options: argparse.Namespace) -> int:
     with opened(before) as old, opened(after) as new:
         found = difference(old, new)
     if options.json:
-        print(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        print(json.dumps(found.document(), indent=2))
         return 0
     for change in found.changes:
         print(shown(_line(change), LONGEST_LINE))

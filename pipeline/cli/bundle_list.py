@@ -19,7 +19,7 @@ def perform(options: argparse.Namespace) -> int:
         found = listed(trees)
         if options.json:
             document = {"images": [one.document() for one in found], "bytes": sum(blob.size for blob in blobs)}
-            print(json.dumps(document, indent=2, ensure_ascii=False))
+            print(json.dumps(document, indent=2))
             return 0
         lines = [line for one in found for line in _lines(one)]
     for line in lines:
