@@ -10,6 +10,7 @@ from support.bundles import create, write_batch
 from support.images import make_base, make_image
 from transship.pipeline.bundle.verify import Verdict, verify_bundle
 from transship.pipeline.cli.main import main
+from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError, NotFoundError
 from transship.pipeline.transports.checksums import read_checksums
 from transship.pipeline.transports.frames import seek_table
@@ -253,3 +254,21 @@ def test_all_files_of_a_bundle_are_one_bundle(tmp_path: Path, capsys: pytest.Cap
     # What belongs to no bundle is what it is called.
     (tmp_path / "b.tar.sums").unlink()
     assert main(["bundle", "verify", f"{tmp_path}/b.tar.002"]) == 1
+
+
+@pytest.mark.parametrize("name", ["b.tar", "b.tar.zst"])
+def test_a_blob_of_another_algorithm_has_a_long_name_and_is_verified_and_read(tmp_path: Path, name: str) -> None:
+    image = IMAGES["a:v1"]
+    batch = write_batch(tmp_path, {"a:v1": image})
+    blobs = tmp_path / "from/blobs"
+    digest = Digest.of(image.layers[0].packed, "sha512")
+    (blobs / "sha512").mkdir()
+    (blobs / "sha256" / image.layers[0].digest.hex).rename(blobs / "sha512" / digest.hex)
+    raw = image.manifest_raw.replace(str(image.layers[0].digest).encode(), str(digest).encode())
+    (blobs / "sha256" / Digest.of(raw).hex).write_bytes(raw)
+    index = (tmp_path / "from/index.json").read_text().replace(str(image.digest), str(Digest.of(raw)))
+    (tmp_path / "from/index.json").write_text(index.replace(f": {len(image.manifest_raw)}", f": {len(raw)}"))
+    create(batch, tmp_path / name)
+    assert verify_bundle(tmp_path / name).sound
+    assert main(["copy", "-q", f"bundle:{tmp_path / name}:a:v1", f"oci:{tmp_path}/out:x"]) == 0
+    assert (tmp_path / "out/blobs/sha512" / digest.hex).read_bytes() == image.layers[0].packed

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import pyzstd
 
+from support.bundles import create, write_batch
 from support.hostile_bundles import IMAGES, Member, members, packed, sound, sums, written
 from support.hostile_place import Place, bundle_words
-from support.images import OCI_INDEX
+from support.images import OCI_INDEX, make_base, make_image
 from transship.pipeline.bundle import trees
 from transship.pipeline.bundle.listing import listed
 from transship.pipeline.bundle.opened import opened
@@ -259,3 +261,22 @@ def test_row_15_what_images_name_together_is_counted(tmp_path: Path, monkeypatch
     with opened(path) as found, pytest.raises(ContentError, match=r"in\.tar: its images name over 1000 blobs"):
         list(listed(found))
     assert any("name over 1000 blobs" in fault.why for fault in verify_bundle(path).faults)
+
+
+def test_row_42_what_the_file_of_a_base_brings_is_hashed_too(place: Place) -> None:
+    shared = make_base("shared", layers=1)
+    old, new = (make_image(name, docker=False, layers=1, base_layers=shared) for name in ("old", "new"))
+    for name, image, words in (("one", old, ()), ("two", new, ("--since", str(place.folder / "one.tar")))):
+        (place.folder / name).mkdir()
+        create(write_batch(place.folder / name, {"team/app:v1": image}), place.folder / f"{name}.tar", *words)
+    raw = (place.folder / "one.tar").read_bytes()
+    assert raw.count(shared[0].packed) == 1
+    damaged = raw.replace(shared[0].packed, shared[0].packed[::-1])
+    for base, says in ((damaged, "damaged bytes"), (RAW, "lacks sha256:")):
+        (place.folder / "one.tar").write_bytes(base)
+        words = ("bundle", "apply", "two.tar", "--base", "one.tar", "--to", "oci:out", "--progress", "none")
+        done = place.run(*words, may_change=("out", "runs"))
+        assert (done.code, done.err.count("\n")) == (1, 1), done.err
+        assert says in done.err
+        assert not (place.folder / "out").exists()
+        shutil.rmtree(place.folder / "runs", ignore_errors=True)
