@@ -24,7 +24,7 @@ def perform(options: argparse.Namespace) -> int:
     if options.html:
         write_durably(Path(options.html), _page(plan.name, lines).encode())
     elif options.json:
-        print(json.dumps(report(root, plan), indent=2, ensure_ascii=False))
+        print(json.dumps(report(root, plan), indent=2))
     else:
         _print(lines, plan.policy)
     return 0 if all(line.state == "verified" for line in lines) else 1

@@ -94,7 +94,7 @@ class Work(NamedTuple):
 def work_on(options: argparse.Namespace, work: Work) -> int:
     """Do it, or go on with it; return the exit code, once what came of it is printed."""
     if options.dry_run:
-        print(json.dumps(work.expand(options, work.path, work.digest)[0].document(), indent=2, ensure_ascii=False))
+        print(json.dumps(work.expand(options, work.path, work.digest)[0].document(), indent=2))
         return 0
     from transship.pipeline.durable import write_durably  # noqa: PLC0415
     from transship.pipeline.report import report  # noqa: PLC0415

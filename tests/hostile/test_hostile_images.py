@@ -6,6 +6,7 @@ A case gives every form the same image; each form of it gets a third of the comm
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from hostile.test_documents import DIGESTS, spoilt
 from hostile.test_hostile_archives import saved, write_tar
+from support.command import command
 from support.hostile_place import MOVERS, Place
+from support.hostile_world import OBEYED
 from support.images import OCI_INDEX, ImageBytes, make_image, write_layout
 from support.serving import Reply, pack, served, write_directory
 from transship.pipeline.digest import Digest
@@ -241,3 +244,21 @@ def test_row_57_a_manifest_in_a_file_is_read_strictly_by_all_who_read_it(place: 
         assert "m.json: " in done.err
         assert says in done.err
         assert not (place.folder / "out").exists()
+
+
+def test_what_an_image_calls_its_fields_obeys_no_terminal_in_a_report(tmp_path: Path) -> None:
+    image = make_image("named", layers=1)
+    config = json.loads(image.config)
+    config["config"]["\x9b2J\u202e"] = "x"
+    raw, manifest = json.dumps(config).encode(), image.document
+    manifest["config"] = {**manifest["config"], "digest": str(Digest.of(raw)), "size": len(raw)}  # type: ignore[dict-item]
+    spelt = json.dumps(manifest).encode()
+    blobs = {**image.blobs, Digest.of(raw): raw}
+    write_layout(tmp_path / "from", {"v1": replace(image, manifest_raw=spelt, blobs=blobs)})
+    batch = {"version": 1, "images": [{"from": "oci:from:v1", "config": "strict", "to": ["oci:out:v1"]}]}
+    (tmp_path / "batch.json").write_text(json.dumps(batch))
+    assert command(tmp_path, "run", "batch.json").returncode == 0
+    for words in ((), ("--json",)):
+        done = command(tmp_path, "report", "runs/batch", *words)
+        assert "\\u202e" in done.stdout
+        assert not OBEYED.search(done.stdout + done.stderr)
