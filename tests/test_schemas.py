@@ -167,6 +167,12 @@ def test_config(path: str, value: object, good: bool) -> None:
         ("batch", {"version": 2, "images": [{"from": "a"}]}, ("version",), "M: version: is 2, expected 1"),
         (
             "batch",
+            {"version": 1, "images": [{"from": "a", "tags": "all"}]},
+            ("images", 0, "tags"),
+            "expected a list of tags, or an object of regex",
+        ),
+        (
+            "batch",
             {"version": 1, "images": [{"from": "a", "layers": "y" * 999}]},
             ("images", 0, "layers"),
             "expected one of keep, gzip",
