@@ -1,6 +1,6 @@
 """Bundles among what is served: what one left out, for its base had brought it, another file must have."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from transship.pipeline.digest import Digest, check
@@ -42,12 +42,14 @@ def about(
     """
     extent = files.find(BUNDLE)
     raw = extent.read(MAX_BUNDLE) if extent else b""
-    if signed is not None:
-        _refuse_unsigned(files, where, {INDEX: index, BUNDLE: raw}, signed)
-    if b'"bundle"' not in raw:
+    if signed is not None and Digest.of(raw) != signed:
+        raise ContentError(f"{where} {BUNDLE}: not the one that its signed checksums name", advice="do not use it")
+    if signed is None and b'"bundle"' not in raw:
         # A layout may have a file of this name that has nothing to do with this.
         return None
     said = BundleFile.read(raw, where)
+    if signed is not None:
+        _refuse_other_names(files, where, index, said)
     files.refuse_cut(said, len(raw))
     named: dict[str, dict[Digest, None]] = {}
     for entry in entries:
@@ -58,16 +60,13 @@ def about(
     return About(where, frozenset(known), said.base)
 
 
-def _refuse_unsigned(files: Files, where: str, found: Mapping[str, bytes], signed: Digest) -> None:
-    """Raise `ContentError` where names would be served that do not follow from the bundle.json that was ``signed``.
+def _refuse_other_names(files: Files, where: str, index: bytes, said: BundleFile) -> None:
+    """Raise `ContentError` where names would be served that do not follow from what ``said``, which was signed.
 
     Manifests and blobs go by their digests: who asks for one sees what he gets.
     """
     from transship.pipeline.bundle.trees import Trees  # noqa: PLC0415 - few ask for signatures
     from transship.pipeline.bundle.verify import index_of  # noqa: PLC0415
-
-    if Digest.of(found[BUNDLE]) != signed:
-        raise ContentError(f"{where} {BUNDLE}: not the one that its signed checksums name", advice="do not use it")
 
     def read(digest: Digest, size: int) -> bytes:
         extent = files.find(blob_name(digest))
@@ -75,9 +74,8 @@ def _refuse_unsigned(files: Files, where: str, found: Mapping[str, bytes], signe
         check(raw, digest, f"{where} manifest {digest}")
         return raw
 
-    said = BundleFile.read(found[BUNDLE], where)
     trees = Trees(said, read)
-    if found[INDEX] != index_of(said, trees) or any(trees.view(image.digest) is None for image in said.images):
+    if index != index_of(said, trees) or any(trees.view(image.digest) is None for image in said.images):
         raise ContentError(
             f"{where}: its {INDEX} or a manifest is not what was signed", advice="transship bundle verify says more"
         )
