@@ -94,7 +94,8 @@ def kept_layers(store: Store, selections: Iterable[Selection], sizes: Mapping[Di
         for _, manifest in manifests(store, selection):
             if isinstance(manifest, Image):
                 needed.add(manifest.config.digest)
-                found.update(layer.digest for layer in manifest.layers if sizes.get(layer.digest) == layer.size)
+                here = (layer for layer in manifest.layers if not layer.is_elsewhere)
+                found.update(layer.digest for layer in here if sizes.get(layer.digest) == layer.size)
             elif isinstance(manifest, Schema1):
                 needed.update(layer.digest for layer in manifest.layers)
     return frozenset(found - needed)

@@ -8,7 +8,7 @@ Parameters are identity only: the run folder and keys of its plan, never a secre
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import luigi
 
@@ -24,13 +24,15 @@ from transship.pipeline.referrers import Found, Place, fetch, fetch_named, find,
 from transship.pipeline.resolve import fetch_manifest, resolve
 from transship.pipeline.store import LostBlobError
 from transship.pipeline.transport import Source
-from transship.pipeline.transports.bundle import BundleSource
 from transship.pipeline.tree import Selection, blobs, kept_layers
 from transship.pipeline.trust.carrying import Found as Signatures
 from transship.pipeline.trust.carrying import collect, from_document, to_document
 from transship.pipeline.trust.encryption.loading import loaded
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.workspace import Workspace, descriptor
+
+if TYPE_CHECKING:
+    from transship.pipeline.transports.bundle import BundleSource
 
 
 class Step(luigi.Task):
@@ -168,15 +170,12 @@ class FetchBlobs(_ImageStep):
         source = space.source(self.job)
         try:
             hanging = resolved.hanging().referrers
-            leave = frozenset(source.left) if isinstance(source, BundleSource) else frozenset()
-            if self.job.since:
-                leave |= kept_layers(space.store, self._selections(hanging), space.base_sizes)
+            leave = self._leave(source, hanging)
             done = fetch_blobs(source, space.store, resolved.selection(), space.pool, space.on_bytes, leave=leave)
             more = fetch(source, space.store, hanging, space.pool, space.on_bytes, leave=leave)
         finally:
             source.close()
-        named = (blob.digest for one in self._selections(hanging) for blob in blobs(space.store, one)) if leave else ()
-        left: list[Json] = [str(digest) for digest in sorted(leave.intersection(named))]
+        left: list[Json] = [str(digest) for digest in sorted(leave)]
         return {
             "blobs": done.blobs + more.blobs,
             "fetched": done.fetched + more.fetched,
@@ -184,8 +183,16 @@ class FetchBlobs(_ImageStep):
             **({"left": left} if left else {}),
         }
 
-    def _selections(self, hanging: Iterable[Referrer]) -> list[Selection]:
-        return [self.requires().selection(), *(Selection(one.manifest) for one in hanging)]
+    def _leave(self, source: Source, hanging: Iterable[Referrer]) -> frozenset[Digest]:
+        """Return what of the image is not fetched: its bundle left it out, or the base of that to be made has it."""
+        left = cast("BundleSource", source).left if self.job.base is not None else {}
+        if not left and not self.job.since:
+            return frozenset()
+        space = self.workspace
+        selections = [self.requires().selection(), *(Selection(one.manifest) for one in hanging)]
+        named = (blob.digest for one in selections for blob in blobs(space.store, one)) if left else ()
+        kept = kept_layers(space.store, selections, space.base_sizes) if self.job.since else frozenset()
+        return kept.union(digest for digest in named if digest in left)
 
     def left(self) -> frozenset[Digest]:
         """Return the blobs that were not fetched, and are to be at every destination already, or in its base."""
