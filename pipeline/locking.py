@@ -19,7 +19,7 @@ from transship.pipeline.batch.signatures import FILES
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.image_job import ImageJob
-from transship.pipeline.manifest.document import Json, Object, dump_lines
+from transship.pipeline.manifest.document import Json, Object
 from transship.pipeline.manifest.platform import host
 from transship.pipeline.manifest.referrer import Referrer
 from transship.pipeline.manifest.views import Index
@@ -105,11 +105,6 @@ def lock_document(expanded: Expanded, found: Sequence[Resolved], folder: Path) -
         **({"policy": move.path(root["policy"])} if "policy" in root else {}),
         **({"require-signed": True} if expanded.batch.require_signed else {}),
     }
-
-
-def lock_bytes(document: Object) -> bytes:
-    """Return a lock as it stands in its file."""
-    return dump_lines(document)
 
 
 class _Move(NamedTuple):

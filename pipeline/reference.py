@@ -12,7 +12,8 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import HUB, DockerReference, digest_of, named
 from transship.pipeline.errors import UsageError, shown, without_password
 
-READ_ONLY: Final = ("sif", "tarball", "bundle")
+BUNDLE: Final = "bundle"
+READ_ONLY: Final = ("sif", "tarball", BUNDLE)
 """Transports that images come from and never go to by their name; `bundle create` writes bundles."""
 LAYOUTS: Final = frozenset({"oci", "oci-archive", "bundle"})
 LOCAL: Final = ("containers-storage", "docker-daemon")

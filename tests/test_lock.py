@@ -16,7 +16,7 @@ from support.serving import write_directory, write_docker_archive
 from transship.pipeline.cli.batches import locked
 from transship.pipeline.cli.main import command_parser, main_parser
 from transship.pipeline.errors import TransportError
-from transship.pipeline.locking import lock_bytes
+from transship.pipeline.manifest.document import dump_lines
 from transship.pipeline.manifest.platform import host
 
 ANOTHER = "sha256:" + "b" * 64
@@ -215,10 +215,10 @@ def test_who_wants_a_lock_gets_the_one_that_is_there_or_the_same_made_now(tmp_pa
     (tmp_path / "batch.yaml").write_text("version: 1\nimages:\n  - {from: 'oci:in:v1', referrers: true}\n")
     options = command_parser("lock").parse_args(["batch.yaml"], main_parser().parse_args([]))
     made, batch = locked(options, tmp_path / "batch.yaml")
-    (tmp_path / "b.lock.json").write_bytes(lock_bytes(made))
+    (tmp_path / "b.lock.json").write_bytes(dump_lines(made))
     assert locked(options, tmp_path / "b.lock.json") == (made, batch)
     assert command(tmp_path, "lock", "batch.yaml", "-o", "written.json").returncode == 0
-    assert (tmp_path / "written.json").read_bytes() == lock_bytes(made)
+    assert (tmp_path / "written.json").read_bytes() == dump_lines(made)
     shutil.rmtree(tmp_path / "in")
     with pytest.raises(TransportError, match=f"oci:{tmp_path}/in:v1: "):
         locked(options, tmp_path / "batch.yaml")

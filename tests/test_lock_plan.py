@@ -16,7 +16,8 @@ from transship.pipeline.batch.lock import find_lock
 from transship.pipeline.errors import UsageError
 from transship.pipeline.image_job import ImageJob
 from transship.pipeline.jobs import Plan
-from transship.pipeline.locking import differences, lock_bytes
+from transship.pipeline.locking import differences
+from transship.pipeline.manifest.document import dump_lines
 from transship.pipeline.manifest.platform import host
 from transship.pipeline.planning import plan_batch
 
@@ -121,5 +122,5 @@ def test_any_batch_and_its_lock_plan_the_same(
     raw = (folder / "b.lock.json").read_bytes()
     found = find_lock(folder / "b.lock.json")
     assert found
-    assert lock_bytes(found.value) == raw
+    assert dump_lines(found.value) == raw
     assert list(differences(found.value, found.value)) == []

@@ -13,7 +13,7 @@ from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.manifest.document import Json
-from transship.pipeline.reference import DaemonReference, PathReference, StorageReference, parse_reference
+from transship.pipeline.reference import BUNDLE, DaemonReference, PathReference, StorageReference, parse_reference
 from transship.pipeline.referrers import Found
 from transship.pipeline.transports.bundle_file import BundleFile
 
@@ -49,7 +49,7 @@ def load_batch(
         base = others if said.base else None
         for image in said.images:
             destination = target(image.name, image.digest)
-            source, there = PathReference("bundle", str(path), image.name), str(destination)
+            source, there = PathReference(BUNDLE, str(path), image.name), str(destination)
             if sources.setdefault(there, str(source)) != str(source):
                 raise UsageError(
                     f"{shown(str(source))} would be loaded as {there}, as {shown(sources[there])} is",

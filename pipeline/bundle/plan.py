@@ -3,16 +3,15 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from transship.pipeline.batch import Batch, Destination, Job
 from transship.pipeline.digest import Digest
 from transship.pipeline.docker_name import DockerReference
 from transship.pipeline.errors import UsageError, shown
 from transship.pipeline.jobs import Plan
-from transship.pipeline.locking import lock_bytes
-from transship.pipeline.manifest.document import Object
+from transship.pipeline.manifest.document import Object, dump_lines
 from transship.pipeline.reference import (
+    BUNDLE,
     BUNDLE_NAME,
     DaemonReference,
     PathReference,
@@ -23,8 +22,6 @@ from transship.pipeline.reference import (
 from transship.pipeline.transports.bundle import Packing
 from transship.pipeline.transports.bundle_file import Base
 from transship.pipeline.transports.volumes import MAX_VOLUMES
-
-TRANSPORT: Final = "bundle"
 
 
 def bundle_batch(batch: Batch, path: Path, base: Base | None = None) -> Batch:
@@ -45,7 +42,7 @@ def bundle_batch(batch: Batch, path: Path, base: Base | None = None) -> Batch:
         names[name] = source
         # What is packed anew or encrypted is made of layers that the base need not have.
         since = str(base.digest) if base and _keeps_layers(job) else ""
-        goes = (Destination(PathReference(TRANSPORT, str(path), name)),)
+        goes = (Destination(PathReference(BUNDLE, str(path), name)),)
         jobs.append(replace(job, destinations=goes, since=since))
     return replace(batch, jobs=tuple(jobs))
 
@@ -103,7 +100,7 @@ def _named(source: Reference) -> str:
 def bundle_plan(plan: Plan, lock: Object, packing: Packing, base: Base | None = None) -> Plan:
     """Return the plan of a bundle: that of a `bundle_batch`, and what decides its bytes besides."""
     said: dict[str, Object] = {"lock": lock, **({"base": base.document()} if base else {})}
-    texts = {key: str(Digest.of(lock_bytes(value))) for key, value in said.items()}
+    texts = {key: str(Digest.of(dump_lines(value))) for key, value in said.items()}
     packing = packing._replace(lock=texts["lock"], base=texts.get("base", ""))
     made = [replace(delivery, packing=packing.to_text()) for delivery in plan.deliveries.values()]
     return replace(plan, deliveries={delivery.key: delivery for delivery in made}, bundle=dict(said))

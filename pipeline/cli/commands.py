@@ -45,8 +45,8 @@ GROUPS: Final[Mapping[str, str]] = {"bundle": "carry images in one file: create,
 OWN: Final = frozenset(
     {
         *("run", "lock", "status", "verify", "report", "serve"),
-        *("bundle", "bundle create", "bundle sign", "bundle load", "bundle apply"),
-        *("bundle verify", "bundle list", "bundle diff"),
+        *GROUPS,
+        *(name for name in COMMANDS if name.partition(" ")[0] in GROUPS),
     }
 )
 """Commands that skopeo does not have; there 2 is the exit code of wrong options."""

@@ -13,8 +13,8 @@ from transship.pipeline.batch.resolved import Resolved
 from transship.pipeline.cli.batches import Fault, listing, resolve_all
 from transship.pipeline.durable import write_durably
 from transship.pipeline.errors import LONGEST_LINE, NotFoundError, UsageError, shown
-from transship.pipeline.locking import differences, lock_bytes, lock_document
-from transship.pipeline.manifest.document import Object
+from transship.pipeline.locking import differences, lock_document
+from transship.pipeline.manifest.document import Object, dump_lines
 
 _SHOWN_FAULTS: Final = 20
 
@@ -43,7 +43,7 @@ def _write(options: argparse.Namespace, path: Path, target: Path) -> int:
     if _tell([one for one in found if isinstance(one, Fault)]):
         print(f"{target}: not written", file=sys.stderr)
         return 1
-    write_durably(target, lock_bytes(lock_document(expanded, _sound(found), folder)))
+    write_durably(target, dump_lines(lock_document(expanded, _sound(found), folder)))
     print(f"{len(found)} images locked: {target}")
     return 0
 

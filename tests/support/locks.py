@@ -5,8 +5,9 @@ from pathlib import Path
 from transship.pipeline.batch import expand_batch
 from transship.pipeline.batch.resolved import Part, Resolved
 from transship.pipeline.digest import Digest
-from transship.pipeline.locking import lock_bytes, lock_document
+from transship.pipeline.locking import lock_document
 from transship.pipeline.manifest.descriptor import Descriptor
+from transship.pipeline.manifest.document import dump_lines
 from transship.pipeline.manifest.media_types import OCI_MANIFEST
 from transship.pipeline.manifest.referrer import Left, Referrer
 from transship.pipeline.referrers import Found
@@ -29,4 +30,4 @@ def tags(*_: object) -> list[str]:
 def lock(batch: Path, target: Path) -> None:
     expanded = expand_batch(batch, tags, aimless=True)
     found = [resolved(job.referrers) for job in expanded.batch.jobs]
-    target.write_bytes(lock_bytes(lock_document(expanded, found, target.parent)))
+    target.write_bytes(dump_lines(lock_document(expanded, found, target.parent)))
