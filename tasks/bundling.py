@@ -12,18 +12,14 @@ from transship.pipeline.transports.bundle_file import BundledImage, BundleFile
 from transship.tasks.image import ConvertMediaTypes
 from transship.tasks.workspace import Workspace, descriptor
 
-BUNDLE = "bundle"
-"""The transport."""
-
 
 def bundle_sink(space: Workspace, job: Delivery) -> BundleSink:
     """Return the sink of a bundle, which knows all of bundle.json but the images."""
     packing = Packing.from_text(job.packing)
-    lock = Fields(space.plan.bundle, "plan").optional_object("lock")
     about = BundleFile(
         tool=f"transship {__version__}",
         codecs=(codec(Compression.ZSTD, None),) if packing.zstd else (),
-        lock=lock.document if lock else {},
+        lock=_lock(space.plan).document,
         base=space.base,
     )
     return BundleSink(Path(job.path), packing, about)
@@ -49,9 +45,10 @@ def describe(
     sink.describe(image, str(result.get("codec", "")))
 
 
-def sources(plan: Plan, job: Delivery) -> list[str]:
+def sources(plan: Plan) -> list[str]:
     """Return the source of each member as the lock says it: paths there are not those of this machine."""
-    lock = Fields(plan.bundle, "plan").optional_object("lock")
-    if lock is None:
-        return [plan.images[member.image].source for member in job.members]
-    return [image.text("from") for image in lock.objects("images")]
+    return [image.text("from") for image in _lock(plan).objects("images")]
+
+
+def _lock(plan: Plan) -> Fields:
+    return Fields(plan.bundle, "plan").object("lock")

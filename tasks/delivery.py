@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import luigi
 
-from transship.pipeline.bundle.verify import refuse_damaged, verify_bundle
 from transship.pipeline.copy import write
 from transship.pipeline.digest import Digest
 from transship.pipeline.errors import ContentError
@@ -14,19 +13,20 @@ from transship.pipeline.jobs import Delivery, Member
 from transship.pipeline.manifest.descriptor import Descriptor
 from transship.pipeline.manifest.document import Json
 from transship.pipeline.manifest.views import Manifest
-from transship.pipeline.reference import SINGLE, parse_reference
+from transship.pipeline.reference import BUNDLE, SINGLE, parse_reference
 from transship.pipeline.referrers import Found, Place, put, refuse_untied
 from transship.pipeline.repacking import refuse_losses
 from transship.pipeline.transport import Sink, Source
 from transship.pipeline.transports import Pushing, open_sink
-from transship.pipeline.transports.bundle import BundleSink
 from transship.pipeline.tree import Selection, blobs, load, manifests
 from transship.pipeline.trust import carrying
 from transship.pipeline.verify import Verified, same_image, verify
-from transship.tasks.bundling import BUNDLE, bundle_sink, describe, sources
 from transship.tasks.checkpoint import CheckpointTarget, Result
 from transship.tasks.engine import park
 from transship.tasks.image import ConvertMediaTypes, Step
+
+if TYPE_CHECKING:
+    from transship.pipeline.transports.bundle import BundleSink
 
 
 class _DeliveryStep(Step):
@@ -47,6 +47,8 @@ class _DeliveryStep(Step):
         """Open the destination for writing; blobs that a registry has in a member's source are mounted from there."""
         space = self.workspace
         if self.job.transport == BUNDLE:
+            from transship.tasks.bundling import bundle_sink  # noqa: PLC0415 - few runs make bundles
+
             return bundle_sink(space, self.job)
         sources = [parse_reference(space.plan.images[member.image].reads) for member in self.job.members]
         return open_sink(self.job.place, Pushing(space.targets, sources, space.pool))
@@ -70,7 +72,7 @@ class WriteImage(_DeliveryStep):
         hanging: list[Json] = []
         trust: list[Json] = []
         with self.sink() as sink:
-            named = sources(self.workspace.plan, job) if isinstance(sink, BundleSink) else []
+            named = self._locked_sources()
             for number, (member, made) in enumerate(zip(job.members, self.requires(), strict=True)):
                 place, image = Place(job.transport, member.name, sink.accepts), made.made()
                 found = made.hanging(place)
@@ -84,9 +86,11 @@ class WriteImage(_DeliveryStep):
                 foreign = member.shape.downloads
                 total += write(store, image.root, sink, member.name, leave=leave, kept=image.kept, foreign=foreign)
                 trust.append(signatures.put(sink))
-                if isinstance(sink, BundleSink):
+                if named:
+                    from transship.tasks.bundling import describe  # noqa: PLC0415
+
                     lost = signatures.fate.lost
-                    describe(sink, member, made, source=named[number], found=found, lost=lost)
+                    describe(cast("BundleSink", sink), member, made, source=named[number], found=found, lost=lost)
             if job.transport == "oci":
                 # What is left is to name it in the index, together with other images.
                 park()
@@ -94,12 +98,20 @@ class WriteImage(_DeliveryStep):
         said: Result = {"signatures": trust} if any(trust) else {}
         return {"bytes": total, **({"hanging": hanging} if asked else {}), **said}
 
+    def _locked_sources(self) -> list[str]:
+        """Return the sources that bundle.json says of the images of a bundle; nothing elsewhere."""
+        if self.job.transport != BUNDLE:
+            return []
+        from transship.tasks.bundling import sources  # noqa: PLC0415
+
+        return sources(self.workspace.plan)
+
     def _leave(self, sink: Sink, written: Sequence[Selection], leave: frozenset[Digest]) -> None:
         """Raise `ContentError` where a blob that was not fetched is not at the destination, or in a bundle's base."""
         wanted = [blob for one in written for blob in blobs(self.workspace.store, one) if blob.digest in leave]
-        if isinstance(sink, BundleSink):
+        if self.job.transport == BUNDLE:
             for blob in wanted:
-                sink.leave(blob)
+                cast("BundleSink", sink).leave(blob)
             return
         there = self.workspace.pool.map(sink.has, wanted)
         for blob in (blob for blob, has in zip(wanted, there, strict=True) if not has):
@@ -177,6 +189,8 @@ class VerifyDigests(_DeliveryStep):
 
     def _bundle(self) -> Result:
         """Read a bundle through once, whatever number of images is in it."""
+        from transship.pipeline.bundle.verify import refuse_damaged, verify_bundle  # noqa: PLC0415
+
         found = verify_bundle(Path(self.job.path))
         if not found.sound or found.said is None:
             for digest in found.lost:

@@ -25,7 +25,6 @@ from transship.pipeline.report import CHECKPOINTS
 from transship.pipeline.store import Store
 from transship.pipeline.transport import Source
 from transship.pipeline.transports import open_source, open_written
-from transship.pipeline.transports.bundle_file import Base
 from transship.pipeline.transports.podman import storage_of
 from transship.pipeline.tree import Selection
 from transship.pipeline.trust.carrying import ANYTHING, Found, judge
@@ -34,6 +33,7 @@ from transship.pipeline.verify import Seen
 from transship.tasks.checkpoint import CheckpointTarget, Result
 
 if TYPE_CHECKING:
+    from transship.pipeline.transports.bundle_file import Base
     from transship.pipeline.trust.sigstore.session import Session
 
 Enforce: TypeAlias = "Callable[[], Enforcer | None]"
@@ -104,10 +104,14 @@ class Workspace:
         return _open[root]
 
     @cached_property
-    def base(self) -> Base | None:
+    def base(self) -> "Base | None":
         """The base of the bundle that this run makes, if it makes one on a base."""
         found = Fields(self.plan.bundle, "plan").optional_object("base")
-        return Base.read(found) if found else None
+        if found is None:
+            return None
+        from transship.pipeline.transports.bundle_file import Base  # noqa: PLC0415 - few runs make bundles
+
+        return Base.read(found)
 
     @cached_property
     def base_sizes(self) -> Mapping[Digest, int]:
@@ -133,8 +137,7 @@ class Workspace:
         """Open the source of ``job`` for reading."""
         reference = parse_reference(job.reads)
         if job.base is not None and isinstance(reference, PathReference):
-            # Loads what few runs need.
-            from transship.pipeline.transports.bundle import BundleSource  # noqa: PLC0415
+            from transship.pipeline.transports.bundle import BundleSource  # noqa: PLC0415 - few runs read bundles
 
             bases = [Path(base) for base in job.base]
             return BundleSource(Path(reference.path), reference.name, reference.index, bases=bases)

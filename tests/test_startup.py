@@ -84,6 +84,14 @@ def test_help_loads_nothing_but_the_arguments(tmp_path: Path, command: str) -> N
     }
 
 
+def test_a_run_that_has_to_do_with_no_bundle_loads_nothing_of_them(tmp_path: Path) -> None:
+    write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
+    (tmp_path / "b.json").write_text('{"version": 1, "images": [{"from": "oci:from:v1", "to": ["dir:out"]}]}')
+    found = loaded(tmp_path, "run", "b.json")
+    assert (tmp_path / "out/manifest.json").exists()
+    assert not {name for name in found if name.startswith("transship.") and "bundl" in name.rpartition(".")[2]}
+
+
 def test_a_copy_between_files_loads_no_network_no_engine_and_no_codec(tmp_path: Path) -> None:
     write_layout(tmp_path / "from", {"v1": make_image(1, docker=False)})
     found = loaded(tmp_path, "copy", "oci:from:v1", "oci:to:v1")
