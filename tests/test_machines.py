@@ -19,7 +19,7 @@ from support.luigid import Luigid, free_port, luigid
 from support.registry_server import RegistryServer, running
 from transship.tasks.gauge import Gauge
 
-IMAGES = 36
+IMAGES = 60
 _PACKAGE = Path(__file__).parent / "path"
 
 
